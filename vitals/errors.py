@@ -38,7 +38,11 @@ class Reason(enum.StrEnum):
     MALFORMED = "malformed", Fate.DEAD_LETTER, "the bytes are not MessagePack or JSON of the topic's schema"
     OVERSIZED = "oversized", Fate.DEAD_LETTER, "the message, or a count in it, is above its bound"
     SCHEMA_VERSION = "schema-version", Fate.DEAD_LETTER, "the schema version is not one this build reads"
-    INCONSISTENT = "inconsistent", Fate.DEAD_LETTER, "columns of different length, or samples that do not fit the counts"
+    INCONSISTENT = (
+        "inconsistent",
+        Fate.DEAD_LETTER,
+        "columns of different length, or samples that do not fit the counts",
+    )
     IMPOSSIBLE_RATE = "impossible-rate", Fate.DEAD_LETTER, "a sampling rate outside 50 to 2000 Hz"
     IMPOSSIBLE_GAIN = "impossible-gain", Fate.DEAD_LETTER, "a gain that is not finite and positive, or absurd"
     IMPOSSIBLE_TIME = "impossible-time", Fate.DEAD_LETTER, "an event time before 2000 or after 2100"

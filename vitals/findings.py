@@ -101,4 +101,3 @@ def nullable(column: npt.NDArray[np.floating]) -> list[float | None]:
     if finite.all():
         return list(as_list)
     return [x if ok else None for x, ok in zip(as_list, finite.tolist(), strict=True)]
-

@@ -1,0 +1,128 @@
+"""Settings: read once from the environment at the composition root, checked, and handed on as values."""
+
+from __future__ import annotations
+
+import enum
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+_PREFIX: Final = "WARDWATCH_"
+
+
+class Role(enum.StrEnum):
+    """Which halves a process runs."""
+
+    ALL = "all"
+    OBSERVE = "observe"
+    DECIDE = "decide"
+    BOARD = "board"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row of the table: where a field comes from and what it may be."""
+
+    field: str
+    meaning: str
+    default: str
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def variable(self) -> str:
+        """Name of the environment variable."""
+        return _PREFIX + self.field.upper()
+
+
+TABLE: Final = (
+    Setting(field="kafka", meaning="broker addresses, host:port[,host:port]", default="127.0.0.1:9092"),
+    Setting(field="role", meaning="all, observe, decide or board", default="all"),
+    Setting(field="worker_id", meaning="stable name of this process (static membership)", default=""),
+    Setting(field="http_host", meaning="address of board, /metrics and /health", default="127.0.0.1"),
+    Setting(field="http_port", meaning="port of board, /metrics and /health", default="8080", lower=0, upper=65535),
+    Setting(field="state", meaning="folder for working files", default=".wardwatch"),
+    Setting(field="registry", meaning="folder of the model registry (default: in state)", default=""),
+    Setting(field="max_patients", meaning="patients one worker carries", default="20000", lower=1, upper=1_000_000),
+    Setting(field="checkpoint_s", meaning="seconds between checkpoints", default="4", lower=0.1, upper=60),
+    Setting(
+        field="clock_ahead_s",
+        meaning="how far ahead of arrival an event time may be",
+        default="60",
+        lower=1,
+        upper=3600,
+    ),
+    Setting(field="archive_share", meaning="share of windows archived for training", default="0.02", lower=0, upper=1),
+    Setting(field="stalled_s", meaning="seconds without progress before the worker ends", default="30", lower=5),
+    Setting(
+        field="dead_letter_share", meaning="share of dead letters that stops the line", default="0.5", lower=0, upper=1
+    ),
+    Setting(field="alertmanager", meaning="Alertmanager address for clinical alarms, empty: none", default=""),
+    Setting(field="webhook", meaning="webhook address for clinical alarms, empty: none", default=""),
+    Setting(field="webhook_secret", meaning="key that signs webhook bodies", default=""),
+)
+
+
+class SettingError(ValueError):
+    """A setting is outside its bounds. The message names the variable and never its value where it is a secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the stream can be told from outside."""
+
+    kafka: str
+    role: Role
+    worker_id: str
+    http_host: str
+    http_port: int
+    state: Path
+    registry: Path
+    max_patients: int
+    checkpoint_s: float
+    clock_ahead_s: float
+    archive_share: float
+    stalled_s: float
+    dead_letter_share: float
+    alertmanager: str
+    webhook: str
+    webhook_secret: str
+
+    def __repr__(self) -> str:
+        shown = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if "secret" not in f.name)
+        return f"Settings({', '.join(shown)})"
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """Settings from ``environment``. Raises ``SettingError`` for a value out of bounds or an unknown variable."""
+    rows = {row.field: row for row in TABLE}
+    known = {row.variable for row in TABLE} | {_PREFIX + "DATA"}
+    for name in environment:
+        if name.startswith(_PREFIX) and name not in known:
+            raise SettingError(f"{name} is not a setting")
+    kinds: dict[str, Any] = {f.name: f.type for f in fields(Settings)}
+    values: dict[str, Any] = {
+        name: _parse(row, kinds[name], environment.get(row.variable, row.default)) for name, row in rows.items()
+    }
+    values["worker_id"] = values["worker_id"] or socket.gethostname()
+    if values["registry"] == Path():
+        values["registry"] = values["state"] / "registry"
+    return Settings(**values)
+
+
+def _parse(row: Setting, kind: str, text: str) -> object:
+    try:
+        if kind == "Role":
+            return Role(text)
+        if kind == "Path":
+            return Path(text)
+        if kind not in {"int", "float"}:
+            return text
+        number = int(text) if kind == "int" else float(text)
+    except ValueError:
+        raise SettingError(f"{row.variable} is not {row.meaning}") from None
+    if (row.lower is not None and not number >= row.lower) or (row.upper is not None and not number <= row.upper):
+        raise SettingError(f"{row.variable} must lie between {row.lower} and {row.upper}")
+    return number
