@@ -71,38 +71,21 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("wardwatch_notify_backlog", "gauge", ("sink",), "notifications not yet delivered"),
 )
 
-_KINDS: Final = {"counter": Counter, "gauge": Gauge}
-
 
 class Metrics:
-    """The table made live in one registry. ``metrics["wardwatch_patients"]`` is the collector; no other can be had."""
+    """The table made live in one registry. Asking for a name that is not in the table raises ``KeyError``."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry if registry is not None else CollectorRegistry()
-        self._by_name: dict[str, Counter | Gauge | Histogram] = {}
+        self.counter: dict[str, Counter] = {}
+        self.gauge: dict[str, Gauge] = {}
+        self.histogram: dict[str, Histogram] = {}
         for row in TABLE:
-            if row.kind == "histogram":
-                made: Counter | Gauge | Histogram = Histogram(
+            if row.kind == "counter":
+                self.counter[row.name] = Counter(row.name, row.meaning, row.labels, registry=self.registry)
+            elif row.kind == "gauge":
+                self.gauge[row.name] = Gauge(row.name, row.meaning, row.labels, registry=self.registry)
+            else:
+                self.histogram[row.name] = Histogram(
                     row.name, row.meaning, row.labels, buckets=row.buckets, registry=self.registry
                 )
-            else:
-                made = _KINDS[row.kind](row.name, row.meaning, row.labels, registry=self.registry)
-            self._by_name[row.name] = made
-
-    def counter(self, name: str) -> Counter:
-        """The counter of that name. Raises ``KeyError`` for a name not in the table."""
-        found = self._by_name[name]
-        assert isinstance(found, Counter)
-        return found
-
-    def gauge(self, name: str) -> Gauge:
-        """The gauge of that name. Raises ``KeyError`` for a name not in the table."""
-        found = self._by_name[name]
-        assert isinstance(found, Gauge)
-        return found
-
-    def histogram(self, name: str) -> Histogram:
-        """The histogram of that name. Raises ``KeyError`` for a name not in the table."""
-        found = self._by_name[name]
-        assert isinstance(found, Histogram)
-        return found

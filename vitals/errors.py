@@ -4,8 +4,8 @@
     ├── Unusable(reason, detail)   the record or a part of it can never be used
     └── Fault                      our own plumbing failed; the worker stops and the record is read again
 
-A ``Reason`` has one ``Fate``: it is decided here, once, and nowhere else. The text of a reason is what a metric label, a
-dead-letter envelope and the documentation say. An error never carries a patient id or a sample value.
+A ``Reason`` has one ``Fate``: it is decided here, once, and nowhere else. The text of a reason is what a metric label,
+a dead-letter envelope and the documentation say. An error never carries a patient id or a sample value.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reason(enum.StrEnum):
     INCONSISTENT = (
         "inconsistent",
         Fate.DEAD_LETTER,
-        "columns of different length, or samples that do not fit the counts",
+        "columns that do not fit each other or the samples",
     )
     IMPOSSIBLE_RATE = "impossible-rate", Fate.DEAD_LETTER, "a sampling rate outside 50 to 2000 Hz"
     IMPOSSIBLE_GAIN = "impossible-gain", Fate.DEAD_LETTER, "a gain that is not finite and positive, or absurd"

@@ -61,7 +61,7 @@ COLUMNS: dict[Task, tuple[str, ...]] = {
 }
 
 BEAT_AFTER_R_US = 400_000
-"""A beat window ends this long after the R peak, so the R peak of an ECG_BEAT finding is ``end_us - BEAT_AFTER_R_US``."""
+"""A beat window ends this long after its R peak: the R peak of an ECG_BEAT finding is ``end_us - BEAT_AFTER_R_US``."""
 
 
 class FindingBatch(Wire, frozen=True, tag="findings", tag_field="type"):
