@@ -52,7 +52,7 @@ TABLE: Final = (
         meaning="how far ahead of arrival an event time may be",
         default="60",
         lower=1,
-        upper=3600,
+        upper=86_400,
     ),
     Setting(field="archive_share", meaning="share of windows archived for training", default="0.02", lower=0, upper=1),
     Setting(field="stalled_s", meaning="seconds without progress before the worker ends", default="30", lower=5),

@@ -162,11 +162,11 @@ class DeadLetter(Wire, frozen=True, tag="dead-letter", tag_field="type"):
 
 
 class Checkpoint(Wire, frozen=True, tag="checkpoint", tag_field="type"):
-    """State and its place in the log as one record: everything up to and including ``offset`` is in ``state``."""
+    """State and its place in the log as one record: of each topic in ``offsets``, everything up to and including that
+    offset is in ``state``. ``owner`` is who the state belongs to: a gateway, or one partition's share of a stream.
+    """
 
-    topic: str
-    partition: int
     owner: str
-    offset: int
-    build: str
+    partition: int
+    offsets: dict[str, int]
     state: bytes

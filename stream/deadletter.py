@@ -1,0 +1,51 @@
+"""The envelope for what could not be used, and the limit at which a flood of it stops the line."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from vitals.errors import Fault, Unusable
+from vitals.events import DeadLetter, Record
+
+_WINDOW = 2000
+_MIN_EVENTS = 200
+
+WHOLE_RECORD = -1
+
+
+def envelope(record: Record, why: Unusable, *, row: int = WHOLE_RECORD, value: bytes | None = None) -> DeadLetter:
+    """``record`` (or ``value``, the part of it that could not be used) with the reason."""
+    return DeadLetter(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+        reason=why.reason.value,
+        detail=why.detail,
+        row=row,
+        key=record.key,
+        value=record.value if value is None else value,
+        content_type=record.content_type,
+    )
+
+
+class DeadLetterLimit:
+    """Stops the line when most of what comes cannot be used: that is a bad deployment, not bad data."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._recent: deque[tuple[int, int]] = deque()
+        self._events = 0
+        self._dead = 0
+
+    def count(self, events: int, dead: int) -> None:
+        """Add one batch. Raises ``Fault`` when over ``share`` of the last events (at least 200) were dead letters."""
+        self._recent.append((events, dead))
+        self._events += events
+        self._dead += dead
+        while self._events > _WINDOW and len(self._recent) > 1:
+            old_events, old_dead = self._recent.popleft()
+            self._events -= old_events
+            self._dead -= old_dead
+        if self._events >= _MIN_EVENTS and self._dead > self._share * self._events:
+            raise Fault(f"{self._dead} of the last {self._events} events were dead letters")

@@ -1,0 +1,99 @@
+"""What is true of a window: symbols, words and later readings turned into targets. Nothing else gives a label.
+
+Class order is the order of the probability columns of the finding (``vitals.findings.COLUMNS``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, Task
+from vitals.units import S_PER_MIN, US_PER_MS, US_PER_S
+
+BEAT_CLASSES: Final = ("n", "s", "v", "f", "q")
+CLASSES: Final[dict[Task, tuple[str, ...]]] = {
+    Task.ECG_BEAT: BEAT_CLASSES,
+    Task.PNEUMONIA: ("normal", "pneumonia"),
+    Task.BREAST: ("malignant", "benign"),
+}
+
+# ANSI/AAMI EC57:2012, table 1; nodal escapes (e, j) count as N (de Chazal 2004, doi:10.1109/TBME.2004.827359).
+AAMI_CLASS: Final[dict[str, int]] = {
+    symbol: index for index, symbols in enumerate(("NLRej", "AaJS", "VE", "F", "/fQ")) for symbol in symbols
+}
+
+PACED_RECORDS: Final = frozenset({"102", "104", "107", "217"})
+"""EC57 leaves these out. Here their paced beats teach Q, and nothing else of them teaches anything."""
+
+SAME_PERSON: Final = {"mitdb/202": "mitdb/201"}
+"""Records 201 and 202 of MIT-BIH are of one man (its own directory of records)."""
+
+MATCH_US: Final = 150 * US_PER_MS
+"""EC57: a detection within 150 ms of a reference beat is that beat."""
+
+BRIDGE_US: Final = 20 * S_PER_MIN * US_PER_S
+"""A later glucose value is read between two readings at most this far apart; beyond, it is not known."""
+
+LIMITS_MG_DL: Final = tuple(float(limit.rpartition("_")[2]) for limit in FORECAST_LIMITS)
+LIMIT_IS_UPPER: Final = tuple(limit.startswith("above") for limit in FORECAST_LIMITS)
+
+
+def matched(
+    detected_us: npt.NDArray[np.int64], reference_us: npt.NDArray[np.int64], tolerance_us: int = MATCH_US
+) -> npt.NDArray[np.int64]:
+    """int64[detected]: index of the reference beat that each detection is, one to one, -1 for none.
+
+    Both ascending. A reference beat claimed by two detections goes to the nearer one.
+    """
+    if not len(reference_us) or not len(detected_us):
+        return np.full(len(detected_us), -1, dtype=np.int64)
+    after = np.clip(np.searchsorted(reference_us, detected_us), 1, max(len(reference_us) - 1, 1))
+    after = np.minimum(after, len(reference_us) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(np.abs(reference_us[before] - detected_us) <= np.abs(reference_us[after] - detected_us), before, after)
+    distance = np.abs(reference_us[nearest] - detected_us)
+    nearest = np.where(distance <= tolerance_us, nearest, -1).astype(np.int64)
+    for twice in np.unique(nearest[:-1][(nearest[:-1] == nearest[1:]) & (nearest[1:] >= 0)]):
+        rivals = np.flatnonzero(nearest == twice)
+        nearest[np.delete(rivals, np.argmin(distance[rivals]))] = -1
+    return nearest
+
+
+def future_mg_dl(
+    end_us: npt.NDArray[np.int64], time_us: npt.NDArray[np.int64], glucose_mg_dl: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """float32[n, 12]: glucose at each horizon after ``end_us``, NaN where it is not known.
+
+    ``time_us`` strictly ascending. Linear between the readings on both sides when they are at most 20 min apart.
+    """
+    horizon_us = np.array(FORECAST_HORIZONS_MIN, dtype=np.int64) * S_PER_MIN * US_PER_S
+    wanted_us = (end_us[:, None] + horizon_us[None, :]).ravel()
+    after = np.searchsorted(time_us, wanted_us)
+    inside = (after > 0) & (after < len(time_us))
+    hi = np.where(inside, after, min(1, len(time_us) - 1))
+    lo = np.maximum(hi - 1, 0)
+    gap_us = time_us[hi] - time_us[lo]
+    share = np.where(gap_us > 0, (wanted_us - time_us[lo]) / np.maximum(gap_us, 1), 0.0)
+    value = glucose_mg_dl[lo] + share * (glucose_mg_dl[hi] - glucose_mg_dl[lo])
+    known = inside & (gap_us <= BRIDGE_US)
+    # a reading exactly at the wanted time is known whatever surrounds it
+    exact = inside & (time_us[hi] == wanted_us)
+    value = np.where(exact, glucose_mg_dl[hi], value)
+    return np.where(known | exact, value, np.nan).astype(np.float32).reshape(len(end_us), len(FORECAST_HORIZONS_MIN))
+
+
+def limit_crossed(future_nh: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """float32[n, 12, 4]: 1 where the future value is beyond each limit, 0 where not, NaN where it is not known."""
+    value_nhl = future_nh[:, :, None]
+    beyond = np.where(np.array(LIMIT_IS_UPPER), value_nhl > np.array(LIMITS_MG_DL), value_nhl < np.array(LIMITS_MG_DL))
+    return np.where(np.isnan(value_nhl), np.nan, beyond).astype(np.float32)
+
+
+def class_of(task: Task, word: str) -> int | None:
+    """Class index of what a person wrote (``V``, ``p_v``, ``pneumonia`` …), None when it is not a class of the task."""
+    name = word.strip().lower().removeprefix("p_")
+    classes = CLASSES.get(task, ())
+    return classes.index(name) if name in classes else None
