@@ -1,0 +1,60 @@
+"""State of many patients as rows of one table: growing it, reusing rows, and saving some of them as bytes.
+
+A row is one contiguous record, so that a patient's state sits in the cache together and a snapshot is one copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int32]
+
+_HEADER: Final = np.dtype([("layout", "<u4"), ("rows", "<u4"), ("checksum", "<u4")])
+
+
+class RowTable:
+    """Rows of one structured dtype. ``blank`` is what a new row holds, ``name`` the kind of state."""
+
+    def __init__(self, name: str, blank: npt.NDArray[np.void]) -> None:
+        self._blank = blank.reshape(())
+        self._layout = crc32(repr((name, blank.dtype.descr)).encode())
+        self._free: list[int] = []
+        self.data: npt.NDArray[np.void] = np.empty(0, blank.dtype)
+
+    def add(self, n: int) -> Rows:
+        """int32[n]: fresh rows."""
+        missing = n - len(self._free)
+        if missing > 0:
+            self._grow(max(len(self.data) + missing, 2 * len(self.data)))
+        rows = np.array([self._free.pop() for _ in range(n)], np.int32)
+        self.data[rows] = self._blank
+        return rows
+
+    def free(self, rows: Rows) -> None:
+        """Let rows be used again."""
+        self._free.extend(reversed(rows.tolist()))
+
+    def snapshot(self, rows: Rows) -> bytes:
+        """The state of ``rows`` as bytes."""
+        body = self.data[rows].tobytes()
+        return np.array((self._layout, len(rows), crc32(body)), _HEADER).tobytes() + body
+
+    def restore(self, rows: Rows, state: bytes) -> None:
+        """Put a snapshot of as many rows into ``rows``. Raises ``ValueError`` for any other bytes."""
+        if len(state) != _HEADER.itemsize + len(rows) * self.data.dtype.itemsize:
+            raise ValueError("not a snapshot of so many rows of this state")
+        header: Any = np.frombuffer(state, _HEADER, 1)[0]
+        body = memoryview(state)[_HEADER.itemsize :]
+        if header["layout"] != self._layout or header["rows"] != len(rows) or header["checksum"] != crc32(body):
+            raise ValueError("a snapshot of another version, or a damaged one")
+        self.data[rows] = np.frombuffer(body, self.data.dtype)
+
+    def _grow(self, size: int) -> None:
+        grown = np.empty(size, self.data.dtype)
+        grown[: len(self.data)] = self.data
+        self._free[:0] = range(size - 1, len(self.data) - 1, -1)
+        self.data = grown
