@@ -1,0 +1,172 @@
+"""Where the model of one task serves, and how another takes its place while patients are being watched.
+
+    staged → warmed → shadow → active → draining → closed
+
+A release is opened, held to its golden answers and warmed beside the one that serves. The next batch is scored by both:
+the answers of the one that serves go out, the other one's must be answers. Then they change places, between two
+batches. An engine that fails gives way to the next lower rung, and below the last one the rules serve alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.calibration import calibrated
+from models.engine import SERVING_RUNGS, Engine, EngineError, Rung
+from models.engines.ladder import open_best
+from models.registry import Bundle
+from vitals.errors import WardwatchError
+from vitals.findings import Task
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotNews:
+    """What happened in a slot, for the log and the metrics. ``bundle`` and ``rung`` are what serves now."""
+
+    task: Task
+    result: str  # active, refused or fell_back
+    bundle: str
+    rung: Rung
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """float64[n, columns]: what the model says of n windows; ``raw`` are its outputs as they left the engine."""
+
+    columns: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+    raw: dict[str, npt.NDArray[Any]]
+    model: str
+    engine: Rung
+
+
+@dataclass(slots=True)
+class _Served:
+    bundle: Bundle
+    engine: Engine
+
+    def score(self, inputs: Arrays) -> Scores:
+        raw = self.engine.infer(inputs)
+        values = calibrated(self.bundle.manifest, raw)
+        return Scores(self.bundle.manifest.columns, values, raw, self.bundle.short, self.engine.rung)
+
+
+class ModelSlot:
+    """The model of ``task``. ``stage`` may be called from any thread; everything else belongs to the corridor's."""
+
+    def __init__(
+        self,
+        task: Task,
+        window: str,
+        tell: Callable[[SlotNews], None],
+        rungs: Sequence[Rung] = SERVING_RUNGS,
+    ) -> None:
+        self.task = task
+        self._window = window
+        self._tell = tell
+        self._rungs = tuple(rungs)
+        self._active: _Served | None = None
+        self._warmed: _Served | None = None
+        self._handover = threading.Lock()
+
+    @property
+    def serving(self) -> tuple[str, Rung]:
+        """Short hash of the bundle (empty: none) and the rung that serves."""
+        active = self._active
+        return (active.bundle.short, active.engine.rung) if active else ("", Rung.RULES)
+
+    def stage(self, bundle: Bundle) -> bool:
+        """Open, check and warm ``bundle`` beside what serves. False, and told, when it cannot serve here."""
+        if self._active is not None and self._active.bundle.hash == bundle.hash:
+            return True
+        if bundle.task is not self.task or bundle.manifest.window != self._window:
+            return self._refuse(bundle, f"it is for {bundle.task} on {bundle.manifest.window}")
+        try:
+            engine, reasons = open_best(bundle, self._rungs)
+            if engine is None:
+                return self._refuse(bundle, "; ".join(reasons))
+            engine.warm()
+        except WardwatchError as error:
+            return self._refuse(bundle, str(error))
+        with self._handover:
+            overtaken, self._warmed = self._warmed, _Served(bundle, engine)
+        if overtaken is not None:
+            overtaken.engine.close()
+        return True
+
+    def between_batches(self) -> None:
+        """Nothing is being scored: what is warmed may take over at once."""
+        if (next_one := self._take_warmed()) is not None:
+            self._activate(next_one)
+
+    def score(self, inputs: Arrays) -> Scores | None:
+        """What the model says, or None where only the rules serve. ``inputs``: the manifest's tensors, n ≥ 1 rows."""
+        shadow = self._take_warmed()
+        scores = self._score_by_active(inputs)
+        if shadow is None:
+            return scores
+        try:
+            shadowed = shadow.score(inputs)
+        except (EngineError, ValueError) as error:
+            shadow.engine.close()
+            self._refuse(shadow.bundle, f"in the shadow: {error}")
+            return scores
+        self._activate(shadow)
+        return scores if scores is not None else shadowed
+
+    def close(self) -> None:
+        """Give everything back."""
+        for served in (self._take_warmed(), self._active):
+            if served is not None:
+                served.engine.close()
+        self._active = None
+
+    def _score_by_active(self, inputs: Arrays) -> Scores | None:
+        while (active := self._active) is not None:
+            try:
+                return active.score(inputs)
+            except (EngineError, ValueError) as error:
+                self._fall_back(active, str(error))
+        return None
+
+    def _fall_back(self, failed: _Served, why: str) -> None:
+        failed.engine.close()
+        lower = self._rungs[self._rungs.index(failed.engine.rung) + 1 :]
+        engine: Engine | None = None
+        if lower:
+            engine, reasons = open_best(failed.bundle, lower)
+            why = "; ".join([why, *reasons])
+        self._active = _Served(failed.bundle, engine) if engine is not None else None
+        self._say("fell_back", why)
+
+    def _take_warmed(self) -> _Served | None:
+        if self._warmed is None:
+            return None
+        with self._handover:
+            warmed, self._warmed = self._warmed, None
+        return warmed
+
+    def _activate(self, next_one: _Served) -> None:
+        draining, self._active = self._active, next_one
+        if draining is not None:
+            draining.engine.close()
+        self._say("active", f"after {draining.bundle.short}" if draining is not None else "the first")
+
+    def _refuse(self, bundle: Bundle, why: str) -> bool:
+        self._say("refused", f"bundle {bundle.short}: {why}")
+        return False
+
+    def _say(self, result: str, why: str) -> None:
+        bundle, rung = self.serving
+        self._tell(SlotNews(self.task, result, bundle, rung, why))
+
+

@@ -1,0 +1,229 @@
+"""Windows to findings: the model's columns where the window can be believed, the measured ones always.
+
+One table per task and findings partition; a window that cannot be believed is a finding too, with its verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from stream.modelslot import ModelSlot, Scores
+from stream.publish import Message, message, split
+from stream.topics import Topic
+from vitals.events import Tensor, WindowArchive
+from vitals.findings import COLUMNS, FindingBatch, Task, Verdict, nullable
+from vitals.windows import ecg, glucose, image
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.int64]
+
+RULES: Final = "rules"
+_HASH_ROW: Final = np.uint64(0x9E3779B97F4A7C15)
+_HASH_TIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)
+
+
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """Who the rows are (``PatientRows`` has these): names, findings partition and hash of each row."""
+
+    names: Sequence[str]
+    partition: npt.NDArray[np.int32]
+    salt: npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """``n`` windows of one task, whatever they are cut from. ``row``: int32[n]; ``inputs``: the model's tensors [n, …].
+
+    ``measured``: the columns of the finding that need no model, float[n] each. ``ref``: see ``FindingBatch``.
+    """
+
+    task: Task
+    spec: str
+    row: npt.NDArray[np.int32]
+    end_us: Ints
+    known_us: Ints
+    input_ms: Ints
+    verdict: npt.NDArray[np.uint8]
+    inputs: Mapping[str, npt.NDArray[Any]]
+    measured: Mapping[str, Floats]
+    ref: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class Scored:
+    """Messages made from windows, and how many findings are in them by (task, engine)."""
+
+    messages: list[Message] = field(default_factory=list)
+    findings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    batches: list[tuple[str, int]] = field(default_factory=list)
+
+
+def beat_windows(beats: ecg.BeatWindows, input_ms: Ints) -> Windows:
+    """Heartbeats; ``input_ms``: int64[chunks], broker time of the record of each chunk."""
+    return Windows(
+        Task.ECG_BEAT,
+        ecg.BEAT_SPEC,
+        beats.row,
+        beats.end_us,
+        beats.known_us,
+        input_ms[beats.chunk],
+        beats.verdict,
+        {"ecg_mv": beats.ecg_mv, "context": beats.context},
+        {"rr_pre_ms": beats.rr_pre_ms, "rr_post_ms": beats.rr_post_ms},
+    )
+
+
+def rhythm_windows(rhythm: ecg.RhythmWindows, input_ms: Ints) -> Windows:
+    """Seconds of rhythm, which need no model."""
+    return Windows(
+        Task.ECG_RHYTHM,
+        ecg.RHYTHM_SPEC,
+        rhythm.row,
+        rhythm.end_us,
+        rhythm.known_us,
+        input_ms[rhythm.chunk],
+        rhythm.verdict,
+        {},
+        {name: getattr(rhythm, name) for name in COLUMNS[Task.ECG_RHYTHM]},
+    )
+
+
+def glucose_windows(
+    step: glucose.GlucoseStep, row: npt.NDArray[np.int32], glucose_mg_dl: npt.NDArray[np.float32], input_ms: Ints
+) -> Windows:
+    """Readings; ``row``, ``glucose_mg_dl``, ``input_ms``: [readings], all that were handed to ``advance``."""
+    return Windows(
+        Task.GLUCOSE,
+        glucose.SPEC,
+        row[step.windows],
+        step.end_us,
+        step.end_us,
+        input_ms[step.windows],
+        step.verdict,
+        {"glucose": step.glucose},
+        {"glucose_mg_dl": glucose_mg_dl[step.windows], "trend_mg_dl_min": step.trend_mg_dl_min},
+    )
+
+
+def image_windows(
+    task: Task,
+    row: npt.NDArray[np.int32],
+    time_us: Ints,
+    input_ms: Ints,
+    verdict: npt.NDArray[np.uint8],
+    pictures: npt.NDArray[np.float32],
+    ref: Sequence[str],
+) -> Windows:
+    """Pictures: float32[n, 1, 28, 28]."""
+    return Windows(task, image.SPEC, row, time_us, time_us, input_ms, verdict, {"image": pictures}, {}, ref)
+
+
+class Scorer:
+    """Turns windows into messages with the models in ``slots``; archives ``archive_share`` of what a model scored."""
+
+    def __init__(self, slots: Mapping[Task, ModelSlot], archive_share: float) -> None:
+        self._slots = slots
+        self._archive_below = np.uint64(min(archive_share, 1.0) * (2**64 - 1))
+        self._archives = archive_share > 0
+
+    def between_batches(self) -> None:
+        """Let every slot swap."""
+        for slot in self._slots.values():
+            slot.between_batches()
+
+    def score(self, windows: Windows, ward: Ward, source_partition: int, out: Scored) -> None:
+        """Score ``windows`` and add the messages to ``out``."""
+        if not len(windows.row):
+            return
+        batch = self.table(windows)
+        for part in split(windows.row, ward.partition, ward.names):
+            piece = batch.finding_batch(windows, part.index, part.patients, part.row)
+            out.messages.append(message(Topic.FINDINGS, piece, partition=part.partition))
+        out.findings[windows.task.value, batch.engine] += len(windows.row)
+        out.batches.append((windows.task.value, len(windows.row)))
+        if batch.scores is not None and self._archives:
+            archived = self._archive(windows, batch, ward)
+            if archived is not None:
+                out.messages.append(message(Topic.WINDOWS, archived, partition=source_partition))
+
+    def table(self, windows: Windows) -> ScoredTable:
+        """The finding columns of ``windows``."""
+        columns = {name: np.asarray(values, np.float64) for name, values in windows.measured.items()}
+        slot = self._slots.get(windows.task)
+        if slot is None:
+            return ScoredTable(columns, RULES, RULES, None, np.empty(0, np.intp))
+        believed = np.flatnonzero(windows.verdict <= Verdict.POOR)
+        scores = None
+        if len(believed):
+            scores = slot.score({name: array[believed] for name, array in windows.inputs.items()})
+        if scores is None:
+            model, rung = slot.serving
+            return ScoredTable(columns, model or RULES, rung.value, None, believed)
+        for j, name in enumerate(scores.columns):
+            columns[name] = np.full(len(windows.row), np.nan)
+            columns[name][believed] = scores.values[:, j]
+        return ScoredTable(columns, scores.model, scores.engine.value, scores, believed)
+
+    def _archive(self, windows: Windows, table: ScoredTable, ward: Ward) -> WindowArchive | None:
+        row = windows.row[table.believed]
+        end_us = windows.end_us[table.believed]
+        with np.errstate(over="ignore"):
+            mixed = ward.salt[row].astype(np.uint64) * _HASH_ROW + end_us.astype(np.uint64) * _HASH_TIME
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * _HASH_ROW
+        kept = np.flatnonzero(mixed <= self._archive_below)
+        if not len(kept) or table.scores is None:
+            return None
+        return WindowArchive(
+            task=windows.task.value,
+            spec=windows.spec,
+            model=table.model,
+            patients=[ward.names[r] for r in row[kept].tolist()],
+            end_us=end_us[kept].tolist(),
+            inputs={name: _tensor(array[table.believed[kept]]) for name, array in windows.inputs.items()},
+            outputs={name: _tensor(array[kept]) for name, array in table.scores.raw.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredTable:
+    """Columns of n findings, float64[n] each, NaN where nothing is said. ``believed``: the windows a model saw."""
+
+    columns: dict[str, npt.NDArray[np.float64]]
+    model: str
+    engine: str
+    scores: Scores | None
+    believed: npt.NDArray[np.intp]
+
+    def finding_batch(
+        self, windows: Windows, index: npt.NDArray[np.intp], patients: list[str], row: list[int]
+    ) -> FindingBatch:
+        """The findings ``index`` of the table."""
+        return FindingBatch(
+            task=windows.task,
+            spec=windows.spec,
+            model=self.model,
+            engine=self.engine,
+            patients=patients,
+            row=row,
+            end_us=windows.end_us[index].tolist(),
+            known_us=windows.known_us[index].tolist(),
+            input_ms=windows.input_ms[index].tolist(),
+            verdict=windows.verdict[index].tolist(),
+            columns=list(self.columns),
+            values=[nullable(column[index]) for column in self.columns.values()],
+            ref=[windows.ref[i] for i in index.tolist()] if windows.ref else [],
+        )
+
+
+def _tensor(array: npt.NDArray[Any]) -> Tensor:
+    as_float = np.ascontiguousarray(array, np.float32)
+    return Tensor("float32", list(as_float.shape), as_float.tobytes())
+
+
