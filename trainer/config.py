@@ -42,28 +42,27 @@ class SplitRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class CorpusRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much is read. ``noise_snr_db``: one noisy copy of every ECG record per entry, only to learn from.
+    """How much is read. ``max_windows_per_person``: evenly spaced in time; 0 keeps all."""
 
-    ``max_windows_per_person``: evenly spaced in time; 0 keeps all. ``max_people``: 0 keeps all.
-    """
-
-    noise_snr_db: tuple[float, ...] = ()
     max_windows_per_person: int = 0
-    max_people: int = 0
 
 
 class AugmentRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Changes to a window that do not change its label. Probabilities 0..1; ``amplitude``: factor up to 1 ± it.
 
-    ECG: ``swap_leads``, ``drop_lead``, ``invert``. Images: ``flip`` (left-right), ``shift_pixels``. Both: ``amplitude``.
+    ECG: ``swap_leads``, ``drop_lead`` (one lead becomes silent), ``wander_mv`` (baseline, up to).
+    Images: ``flip`` (left-right), ``shift_pixels``, ``shade`` (added grey, up to).
+    Both: ``amplitude``, ``noise`` (standard deviation, in mV or grey, up to).
     """
 
     amplitude: float = 0.0
+    noise: float = 0.0
     swap_leads: float = 0.0
     drop_lead: float = 0.0
-    invert: float = 0.0
+    wander_mv: float = 0.0
     flip: float = 0.0
     shift_pixels: int = 0
+    shade: float = 0.0
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -72,7 +71,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ``draws_per_epoch``: windows drawn with replacement per epoch; 0 is one pass over all. ``class_balance``,
     ``person_balance``: 0 draws as they come, 1 draws every class (every person) equally often. ``folds``: 0 stops and
     calibrates on the validation people; K ≥ 2 joins them to the training people, cross-validates by person, calibrates
-    on the out-of-fold outputs and fits once more on all for the median of the best epochs.
+    on the out-of-fold outputs and fits once more on all for the median of the best epochs. ``fine_tune``: the share of
+    the learning rate with which a champion's weights are trained on; 0 always begins anew.
     """
 
     task: Task
@@ -87,6 +87,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     class_balance: float = 0.0
     person_balance: float = 0.0
     folds: int = 0
+    fine_tune: float = 0.2
     bootstrap: int = 300
     split: SplitRecipe = SplitRecipe()
     corpus: CorpusRecipe = CorpusRecipe()

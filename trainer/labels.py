@@ -25,7 +25,12 @@ AAMI_CLASS: Final[dict[str, int]] = {
     symbol: index for index, symbols in enumerate(("NLRej", "AaJS", "VE", "F", "/fQ")) for symbol in symbols
 }
 
-PACED_RECORDS: Final = frozenset({"102", "104", "107", "217"})
+Q: Final = BEAT_CLASSES.index("q")
+NO_BEAT: Final = -1
+"""A detection where the reference has no beat: nothing to learn, but an alarm if it is called V."""
+LEFT_OUT: Final = -2
+
+PACED: Final = frozenset({"mitdb/102", "mitdb/104", "mitdb/107", "mitdb/217"})
 """EC57 leaves these out. Here their paced beats teach Q, and nothing else of them teaches anything."""
 
 SAME_PERSON: Final = {"mitdb/202": "mitdb/201"}
@@ -53,13 +58,50 @@ def matched(
     after = np.clip(np.searchsorted(reference_us, detected_us), 1, max(len(reference_us) - 1, 1))
     after = np.minimum(after, len(reference_us) - 1)
     before = np.maximum(after - 1, 0)
-    nearest = np.where(np.abs(reference_us[before] - detected_us) <= np.abs(reference_us[after] - detected_us), before, after)
+    nearest = np.where(
+        np.abs(reference_us[before] - detected_us) <= np.abs(reference_us[after] - detected_us), before, after
+    )
     distance = np.abs(reference_us[nearest] - detected_us)
     nearest = np.where(distance <= tolerance_us, nearest, -1).astype(np.int64)
     for twice in np.unique(nearest[:-1][(nearest[:-1] == nearest[1:]) & (nearest[1:] >= 0)]):
         rivals = np.flatnonzero(nearest == twice)
         nearest[np.delete(rivals, np.argmin(distance[rivals]))] = -1
     return nearest
+
+
+def beat_targets(
+    peak_us: npt.NDArray[np.int64], beat_us: npt.NDArray[np.int64], symbol: tuple[str, ...], *, paced: bool
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """int64[detected]: class of each detected R peak, ``NO_BEAT`` or ``LEFT_OUT``; int64[5]: beats nobody detected.
+
+    ``beat_us`` and ``symbol``: all annotations, ascending. Ventricular flutter (``[`` to ``]``) is left out, as EC57 does
+    and as the database holds no beats there. Of a paced record all but Q is left out.
+    """
+    every = np.array([AAMI_CLASS.get(letter, NO_BEAT) for letter in symbol], dtype=np.int64)
+    is_beat = every != NO_BEAT
+    reference_us, reference = beat_us[is_beat], every[is_beat]
+    match = matched(peak_us, reference_us)
+    target = np.where(match >= 0, reference[match], NO_BEAT) if len(reference) else np.full(len(peak_us), NO_BEAT)
+    found = np.zeros(len(reference), dtype=bool)
+    found[match[match >= 0]] = True
+    lost = np.bincount(reference[~found], minlength=len(BEAT_CLASSES))
+    for begin_us, end_us in _flutter(beat_us, symbol):
+        target[(peak_us >= begin_us) & (peak_us <= end_us)] = LEFT_OUT
+    if paced:
+        target[target != Q] = LEFT_OUT
+        lost[:Q] = 0
+    return target, lost
+
+
+def _flutter(beat_us: npt.NDArray[np.int64], symbol: tuple[str, ...]) -> list[tuple[int, int]]:
+    intervals, begin_us = [], None
+    for at_us, letter in zip(beat_us.tolist(), symbol, strict=True):
+        if letter == "[":
+            begin_us = at_us
+        elif letter == "]" and begin_us is not None:
+            intervals.append((begin_us, at_us))
+            begin_us = None
+    return intervals
 
 
 def future_mg_dl(

@@ -1,0 +1,181 @@
+"""Recordings to examples: windows cut by the code that serving cuts with, each with what was true of it.
+
+Axes: N examples, P people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.corpus.archive import Archive, ArchivedWindow
+from trainer.corpus.ecg import START_US, EcgRecord
+from trainer.corpus.glucose import GlucosePerson
+from trainer.corpus.imaging import GreyImages
+from trainer.labels import BEAT_CLASSES, LEFT_OUT, NO_BEAT, PACED, beat_targets, class_of, future_mg_dl
+from vitals.findings import BEAT_AFTER_R_US, FORECAST_HORIZONS_MIN, Task, Verdict
+from vitals.units import US_PER_S
+from vitals.windows import ecg, glucose, image
+
+Array = npt.NDArray[np.generic]
+Ints = npt.NDArray[np.int64]
+
+SPEC: Final[dict[Task, str]] = {
+    Task.ECG_BEAT: ecg.BEAT_SPEC,
+    Task.GLUCOSE: glucose.SPEC,
+    Task.PNEUMONIA: image.SPEC,
+    Task.BREAST: image.SPEC,
+}
+
+_PUBLIC: Final = re.compile(r"(mitdb|cgm_glucobench|cgm_glucose_ml|pneumoniamnist|breastmnist)/[A-Za-z0-9 ._/-]+")
+_CHUNK_S: Final = 1
+_CHUNKS_PER_CALL: Final = 120
+_BELIEVED: Final = int(Verdict.POOR)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonExamples:
+    """One person's examples, ordered by time.
+
+    ``inputs``: the network's named tensors, [N, …]. ``target``: int64[N] class (or ``NO_BEAT``), or float32[N, 12] glucose
+    in mg/dL at each horizon, NaN where it is not known. ``end_us``: int64[N]. ``lost``: int64[K], reference beats of each
+    class that became no window.
+    """
+
+    person: str
+    inputs: dict[str, Array] = field(repr=False)
+    target: Array = field(repr=False)
+    end_us: Ints = field(repr=False)
+    lost: Ints = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.end_us)
+
+
+def of_ecg(record: EcgRecord) -> PersonExamples:
+    """The beats of one record, sent through the live path in one-second chunks."""
+    windows = ecg.EcgWindows()
+    row = windows.add(1)
+    n_leads, n = record.samples.shape
+    per_chunk = round(record.rate_hz * _CHUNK_S)
+    first_sample = np.arange(0, n - per_chunk + 1, per_chunk, dtype=np.int64)
+    beats = []
+    for begin in range(0, len(first_sample), _CHUNKS_PER_CALL):
+        first = first_sample[begin : begin + _CHUNKS_PER_CALL]
+        c = len(first)
+        block = record.samples[:, first[0] : first[-1] + per_chunk].reshape(n_leads, c, per_chunk)
+        step = windows.advance(
+            np.repeat(row, c).astype(np.int32),
+            START_US + np.rint(first * (US_PER_S / record.rate_hz)).astype(np.int64),
+            np.full(c, record.rate_hz),
+            np.full(c, n_leads, np.int32),
+            np.full(c, record.gain_uv),
+            np.full(c, per_chunk, np.int32),
+            np.ascontiguousarray(block.transpose(1, 0, 2)).ravel(),
+        )
+        beats.append(step.beats)
+    ecg_mv = np.concatenate([b.ecg_mv for b in beats])
+    context = np.concatenate([b.context for b in beats])
+    end_us = np.concatenate([b.end_us for b in beats])
+    verdict = np.concatenate([b.verdict for b in beats])
+    target, lost = beat_targets(end_us - BEAT_AFTER_R_US, record.beat_us, record.symbol, paced=record.person in PACED)
+    disbelieved = (verdict > _BELIEVED) & (target >= 0)  # the live path says nothing of these: as good as undetected
+    lost += np.bincount(target[disbelieved], minlength=len(BEAT_CLASSES))
+    kept = (target != LEFT_OUT) & (verdict <= _BELIEVED)
+    inputs: dict[str, Array] = {"ecg_mv": ecg_mv[kept], "context": context[kept]}
+    return PersonExamples(record.person, inputs, target[kept].astype(np.int64), end_us[kept], lost.astype(np.int64))
+
+
+def of_glucose(person: GlucosePerson, max_windows: int = 0) -> PersonExamples:
+    """The windows of one person that a forecast can be made of and whose future is known at one horizon or more."""
+    windows = glucose.GlucoseWindows()
+    row = windows.add(1)
+    step = windows.advance(np.repeat(row, len(person.time_us)), person.time_us, person.glucose_mg_dl)
+    taken = step.outcome == int(glucose.Outcome.TAKEN)
+    target = future_mg_dl(step.end_us, person.time_us[taken], person.glucose_mg_dl[taken].astype(np.float64))
+    usable = np.flatnonzero((step.verdict <= _BELIEVED) & ~np.isnan(target).all(axis=1))
+    chosen = evenly(usable, max_windows)
+    return PersonExamples(person.person, {"glucose": step.glucose[chosen]}, target[chosen], step.end_us[chosen])
+
+
+def of_images(images: GreyImages) -> Iterator[PersonExamples]:
+    """One example for each image."""
+    for person, pixels, label in zip(images.person, images.pixels, images.label, strict=True):
+        inputs: dict[str, Array] = {"image": image.image_window(pixels)[np.newaxis]}
+        yield PersonExamples(person, inputs, np.array([label]), np.zeros(1, np.int64))
+
+
+def of_archive(archive: Archive, task: Task, max_windows: int = 0) -> Iterator[PersonExamples]:
+    """What the archive holds of ``task``: labelled windows; for glucose, windows whose future other windows tell."""
+    fitting = sorted((w for w in archive.windows if w.spec == SPEC[task]), key=lambda w: (w.patient, w.end_us))
+    for patient, group in groupby(fitting, key=lambda w: w.patient):
+        of_patient = list(group)
+        if task is Task.GLUCOSE:
+            made = _forecast_examples(person_of(patient), of_patient, max_windows)
+        else:
+            made = _labelled_examples(person_of(patient), of_patient, archive, task)
+        if len(made):
+            yield made
+
+
+def person_of(patient: str) -> str:
+    """The person behind a patient id, by the name that splits are made by.
+
+    Ids that name a public record (``mitdb/118``, as replayed) are that record's person: replayed windows must not reach
+    the other side of the split from the record's own. Any other id becomes a pseudonym: datasets are kept on disk.
+    """
+    if _PUBLIC.fullmatch(patient):
+        return patient
+    return f"ward/{hashlib.sha256(patient.encode()).hexdigest()[:16]}"
+
+
+def evenly(indices: Ints, at_most: int) -> Ints:
+    """At most so many of ``indices``, evenly spaced; 0 keeps all."""
+    if not at_most or len(indices) <= at_most:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, at_most).round().astype(np.int64)]
+
+
+def _labelled_examples(person: str, windows: Sequence[ArchivedWindow], archive: Archive, task: Task) -> PersonExamples:
+    labelled = [
+        (window, target)
+        for window in windows
+        if (word := archive.label.get((window.patient, window.end_us))) is not None
+        and (target := class_of(task, word)) is not None
+    ]
+    lost = np.zeros(len(BEAT_CLASSES) if task is Task.ECG_BEAT else 0, np.int64)
+    return PersonExamples(
+        person,
+        _stacked([window for window, _ in labelled]),
+        np.array([target for _, target in labelled], dtype=np.int64),
+        np.array([window.end_us for window, _ in labelled], dtype=np.int64),
+        lost,
+    )
+
+
+def _forecast_examples(person: str, windows: Sequence[ArchivedWindow], max_windows: int) -> PersonExamples:
+    """Every window also tells what the readings of its last four hours were: together they are the later truth."""
+    ago_us = np.arange(glucose.STEPS - 1, -1, -1, dtype=np.int64) * glucose.STEP_US
+    told: dict[int, float] = {}
+    for window in windows:
+        grid = window.inputs["glucose"]
+        for at in np.flatnonzero(grid[:, 1] == 1.0):
+            told.setdefault(int(window.end_us - ago_us[at]), float(grid[at, 0]) * glucose.SCALE_MG_DL)
+    time_us = np.array(sorted(told), dtype=np.int64)
+    end_us = np.array([window.end_us for window in windows], dtype=np.int64)
+    target = future_mg_dl(end_us, time_us, np.array([told[t] for t in time_us.tolist()]))
+    usable = evenly(np.flatnonzero(~np.isnan(target).all(axis=1)), max_windows)
+    inputs = _stacked([windows[i] for i in usable.tolist()])
+    return PersonExamples(person, inputs, target[usable].reshape(-1, len(FORECAST_HORIZONS_MIN)), end_us[usable])
+
+
+def _stacked(windows: Sequence[ArchivedWindow]) -> dict[str, Array]:
+    names = windows[0].inputs if windows else ()
+    return {name: np.stack([window.inputs[name] for window in windows]) for name in names}
