@@ -4,7 +4,7 @@
     <folder>/<task>/CURRENT         the hash that serves
     <folder>/<task>/journal.jsonl   every change of CURRENT, append-only
 
-A bundle's hash is SHA-256 over the names and contents of all its files: a bundle cannot change and keep its name, and two
+A bundle's hash is SHA-256 over the names and contents of all its files: it cannot change and keep its name, and two
 machines agree on what "the model" is. It is checked whenever a bundle is opened, and each file again when it is read.
 ``CURRENT`` is replaced atomically and is the truth; the journal tells how it came to be. Should the two differ (a
 crash between them, or a hand), the next change first writes down what it found.

@@ -49,7 +49,7 @@ class GlucoseNet(nn.Module):
         change_bt = (recent_bt - last_b1) * (recent_bt > 0).to(recent_bt.dtype)
         known = torch.cat([steps_bth[:, -1], change_bt, measured_bt[:, -_LAGS:], last_b1], dim=1)
         mean_bh = last_b1 + self.mean(known)
-        spread_bhq = self.quantiles(known).unflatten(1, (len(FORECAST_HORIZONS_MIN), len(FORECAST_QUANTILES)))
+        spread_bhq = self.quantiles(known).reshape(-1, len(FORECAST_HORIZONS_MIN), len(FORECAST_QUANTILES))
         median_bh1 = last_b1.unsqueeze(2) + spread_bhq[:, :, :1]
         gaps_bhq = nn.functional.softplus(spread_bhq[:, :, 1:])
         q25_bh1 = median_bh1 - gaps_bhq[:, :, 0:1]
@@ -57,7 +57,7 @@ class GlucoseNet(nn.Module):
         q75_bh1 = median_bh1 + gaps_bhq[:, :, 2:3]
         q95_bh1 = q75_bh1 + gaps_bhq[:, :, 3:4]
         quantiles_bhq = torch.cat([q05_bh1, q25_bh1, median_bh1, q75_bh1, q95_bh1], dim=2)
-        limits_bhl = self.limits(known).unflatten(1, (len(FORECAST_HORIZONS_MIN), len(FORECAST_LIMITS)))
+        limits_bhl = self.limits(known).reshape(-1, len(FORECAST_HORIZONS_MIN), len(FORECAST_LIMITS))
         return mean_bh * _SCALE_MG_DL, quantiles_bhq * _SCALE_MG_DL, limits_bhl
 
 
