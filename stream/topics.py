@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from vitals import events, findings
+from vitals import alerts, events, findings, risk
 
 PARTITIONS: Final = 8
 """The same for every topic: Kafka's co-partitioning then gives one worker partition p of all of them."""
@@ -24,7 +24,8 @@ _KEEP_NEWEST: Final = {
 
 
 def _kept_days(days: int) -> dict[str, str]:
-    return {"retention.ms": str(days * _DAY_MS)}
+    # the broker's own clock: latencies are differences of one clock, and no device can lie about arrival
+    return {"retention.ms": str(days * _DAY_MS), "message.timestamp.type": "LogAppendTime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.FINDINGS: TopicSpec(
         "none: partition = crc32(patient)", findings.FindingBatch, "observe", "decide, board", _kept_days(7)
     ),
-    Topic.RISK: TopicSpec("none: the findings' partition", events.Wire, "decide", "board, EHR", _kept_days(7)),
-    Topic.ALERTS: TopicSpec("patient", events.Wire, "decide", "board, notifiers", _kept_days(90)),
+    Topic.RISK: TopicSpec("none: the findings' partition", risk.RiskBatch, "decide", "board, EHR", _kept_days(7)),
+    Topic.ALERTS: TopicSpec("patient", alerts.AlertTransition, "decide", "board, notifiers", _kept_days(90)),
     Topic.WINDOWS: TopicSpec("none", events.WindowArchive, "observe", "trainer", _kept_days(30)),
     Topic.LABELS: TopicSpec("patient", events.Label, "board, importers", "trainer", _kept_days(365)),
     Topic.COMMANDS: TopicSpec("patient", events.Command, "board", "decide", _kept_days(90)),

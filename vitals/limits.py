@@ -1,0 +1,68 @@
+"""Alarm limits: unit, adult default, guard rails inside which a person may move it for a patient, and source."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from vitals.conditions import CONDITIONS, Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``lowest`` and ``highest`` are guard rails: a limit outside them is refused, never clamped."""
+
+    unit: str
+    default: float
+    lowest: float
+    highest: float
+    source: str
+
+    @property
+    def adjustable(self) -> bool:
+        """Whether a person may change it at all."""
+        return self.lowest < self.highest
+
+    def allows(self, value: float) -> bool:
+        """Whether ``value`` lies inside the guard rails. NaN does not."""
+        return math.isfinite(value) and self.lowest <= value <= self.highest
+
+
+_CINC = "CinC Challenge 2015, definition of the alarm"
+_ADA = "ADA Standards of Care, Glycemic Goals and Hypoglycemia: level 1 below 70, level 2 below 54 mg/dL"
+_CGM = "Battelino et al. 2019, International Consensus on Time in Range: above 180, above 250 mg/dL"
+_BEDSIDE = "usual factory default of adult bedside monitors"
+_FIXED = "yes or no: nothing to adjust"
+_OURS = "chosen here, not fitted: see docs/alarms.md"
+
+ADULT: Final[dict[Condition, Limit]] = {
+    Condition.VENTRICULAR_FIBRILLATION: Limit("", 0.7, 0.5, 0.9, _OURS),
+    Condition.ASYSTOLE: Limit("s", 4.0, 3.0, 6.0, _CINC),
+    Condition.EXTREME_TACHYCARDIA: Limit("/min", 140.0, 120.0, 200.0, _CINC),
+    Condition.EXTREME_BRADYCARDIA: Limit("/min", 40.0, 25.0, 50.0, _CINC),
+    Condition.HEART_RATE_HIGH: Limit("/min", 120.0, 70.0, 180.0, _BEDSIDE),
+    Condition.HEART_RATE_LOW: Limit("/min", 50.0, 30.0, 100.0, _BEDSIDE),
+    Condition.IRREGULAR_RHYTHM: Limit("", 0.5, 0.2, 0.9, _OURS + "; 30 s as in the ESC 2020 definition of AF"),
+    Condition.ECG_FLAT: Limit("", 1.0, 1.0, 1.0, _FIXED),
+    Condition.ECG_LEAD_OFF: Limit("", 1.0, 1.0, 1.0, _FIXED),
+    Condition.ECG_POOR_SIGNAL: Limit("", 1.0, 1.0, 1.0, _FIXED),
+    Condition.ECG_NO_DATA: Limit("s", 10.0, 5.0, 60.0, _OURS),
+    Condition.VENTRICULAR_TACHYCARDIA: Limit("beats", 5.0, 3.0, 15.0, _CINC),
+    Condition.PVC_RUN: Limit("beats", 3.0, 3.0, 15.0, "three or more in a row are a run, AHA/ACC/HRS 2017"),
+    Condition.PVC_FREQUENT: Limit("/min", 10.0, 3.0, 60.0, _BEDSIDE),
+    Condition.BEAT_MODEL_DOWN: Limit("", 1.0, 1.0, 1.0, _FIXED),
+    Condition.GLUCOSE_VERY_LOW: Limit("mg/dL", 54.0, 50.0, 70.0, _ADA),
+    Condition.GLUCOSE_LOW: Limit("mg/dL", 70.0, 60.0, 100.0, _ADA),
+    Condition.GLUCOSE_LOW_PREDICTED: Limit("", 0.5, 0.2, 0.9, _OURS),
+    Condition.GLUCOSE_VERY_HIGH: Limit("mg/dL", 250.0, 200.0, 400.0, _CGM),
+    Condition.GLUCOSE_HIGH: Limit("mg/dL", 180.0, 120.0, 300.0, _CGM),
+    Condition.GLUCOSE_MODEL_DOWN: Limit("", 1.0, 1.0, 1.0, _FIXED),
+    Condition.GLUCOSE_NO_DATA: Limit("s", 1200.0, 600.0, 3600.0, "signal-loss alert of the CGMs on the market: 20 min"),
+    Condition.PNEUMONIA_SUSPECTED: Limit("", 0.5, 0.1, 0.9, _OURS),
+    Condition.BREAST_MALIGNANCY_SUSPECTED: Limit("", 0.5, 0.1, 0.9, _OURS),
+}
+"""Defaults of the adult class."""
+
+DEFAULTS: Final[tuple[float, ...]] = tuple(ADULT[condition].default for condition in CONDITIONS)
+"""Adult default of every condition, in the order of ``CONDITIONS``."""
