@@ -28,6 +28,12 @@ class Loaded:
     newest: list[Checkpoint]
     outdated: list[Message]
 
+    def of(self, stream: str, partitions: set[int]) -> Loaded:
+        """The part that belongs to one half: owners are named ``stream/…``."""
+        mine = [c for c in self.newest if c.owner.startswith(f"{stream}/") and c.partition in partitions]
+        outdated = [m for m in self.outdated if m.key is not None and m.key.startswith(f"{stream}/".encode())]
+        return Loaded(mine, [m for m in outdated if m.partition in partitions])
+
 
 def newest(found: Iterable[tuple[bytes, Checkpoint]]) -> Loaded:
     """``found``: the last value of every key. ``outdated`` are tombstones for what a newer one replaces."""

@@ -59,6 +59,7 @@ TABLE: Final = (
     Setting(
         field="dead_letter_share", meaning="share of dead letters that stops the line", default="0.5", lower=0, upper=1
     ),
+    Setting(field="images", meaning="address prefixes images may be fetched from, comma between them", default=""),
     Setting(field="alertmanager", meaning="Alertmanager address for clinical alarms, empty: none", default=""),
     Setting(field="webhook", meaning="webhook address for clinical alarms, empty: none", default=""),
     Setting(field="webhook_secret", meaning="key that signs webhook bodies", default=""),
@@ -86,6 +87,7 @@ class Settings:
     archive_share: float
     stalled_s: float
     dead_letter_share: float
+    images: str
     alertmanager: str
     webhook: str
     webhook_secret: str

@@ -155,7 +155,9 @@ class Scorer:
 
     def table(self, windows: Windows) -> ScoredTable:
         """The finding columns of ``windows``."""
-        columns = {name: np.asarray(values, np.float64) for name, values in windows.measured.items()}
+        unknown = np.full(len(windows.row), np.nan)
+        columns = {name: unknown for name in COLUMNS[windows.task]}
+        columns.update((name, np.asarray(values, np.float64)) for name, values in windows.measured.items())
         slot = self._slots.get(windows.task)
         if slot is None:
             return ScoredTable(columns, RULES, RULES, None, np.empty(0, np.intp))
@@ -167,7 +169,7 @@ class Scorer:
             model, rung = slot.serving
             return ScoredTable(columns, model or RULES, rung.value, None, believed)
         for j, name in enumerate(scores.columns):
-            columns[name] = np.full(len(windows.row), np.nan)
+            columns[name] = unknown.copy()
             columns[name][believed] = scores.values[:, j]
         return ScoredTable(columns, scores.model, scores.engine.value, scores, believed)
 

@@ -55,6 +55,7 @@ class Reason(enum.StrEnum):
     NOT_FINITE = "not-finite", Fate.DROP, "NaN or infinity in place of a value"
     WINDOW_CUT = "window-cut", Fate.DROP, "a gap or a restart cut the window this event was waiting in"
     CAPACITY = "capacity", Fate.DROP, "more patients than the worker is set to carry"
+    NO_MODEL = "no-model", Fate.DROP, "an image of a modality and body part that no model here reads"
     PIXELS_MISSING = "pixels-missing", Fate.DEAD_LETTER, "an image without pixel data"
     PIXELS_UNREADABLE = "pixels-unreadable", Fate.DEAD_LETTER, "pixel data that no decoder here can read"
     CHECKSUM = "checksum", Fate.DEAD_LETTER, "the fetched bytes do not have the stated SHA-256"

@@ -1,0 +1,40 @@
+"""``python -m stream <command>``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Final
+
+COMMANDS: Final = {
+    "worker": "observe, decide, board: the service itself (settings come from the environment)",
+    "replay": "send recordings as gateways would",
+    "score": "the corridor over files, without a broker",
+    "broker": "a local Kafka with all topics, until Ctrl-C",
+    "demo": "broker, worker, gateways and board together",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; each one's module is loaded only when it is asked for."""
+    if not argv or argv[0] not in COMMANDS:
+        wanted = "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
+        print(f"usage: python -m stream <command>\n{wanted}", file=sys.stderr)
+        return 0 if argv in (["-h"], ["--help"]) else 2
+    if argv[0] == "worker":
+        from stream import app  # noqa: PLC0415
+
+        return app.main(os.environ)
+    if argv[0] == "broker":
+        from stream import broker  # noqa: PLC0415
+
+        broker.serve()
+        return 0
+    command = importlib.import_module(f"stream.{argv[0]}")
+    status: int = command.main(argv[1:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""Releases: every worker hears each one, whatever partitions it has, and stages the bundle beside what serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from models.registry import Registry, RegistryError
+from models.spec import ManifestRefused
+from stream.modelslot import ModelSlot
+from stream.topics import PARTITIONS, Topic
+from vitals import codec
+from vitals.errors import Unusable
+from vitals.events import ModelRelease
+from vitals.findings import Task
+
+_log = logging.getLogger(__name__)
+_POLL_MS: Final = 1000
+
+
+def stage_current(registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
+    """Open what the registry says serves, at the start. A task without a bundle goes on with the rules alone."""
+    for task, slot in slots.items():
+        _stage(registry, task, slot)
+
+
+async def follow_releases(kafka: str, registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
+    """Read ``releases.v1`` from now on; never returns."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(Topic.RELEASES.value, p) for p in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_end(*partitions)
+        # A release between the reading of the registry at the start and this moment would be missed without this.
+        await asyncio.to_thread(stage_current, registry, slots)
+        while True:
+            for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
+                for record in records:
+                    if record.value is not None:
+                        await asyncio.to_thread(_heed, record.value, registry, slots)
+    finally:
+        await consumer.stop()
+
+
+def _heed(value: bytes, registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
+    try:
+        release = codec.decode(ModelRelease, value)
+        task = Task(release.task)
+    except (Unusable, ValueError) as error:
+        _log.warning("a release was not understood: %s", error)
+        return
+    if task in slots:
+        _stage(registry, task, slots[task])
+
+
+def _stage(registry: Registry, task: Task, slot: ModelSlot) -> None:
+    try:
+        bundle = registry.current(task)
+    except (RegistryError, ManifestRefused) as error:
+        _log.warning("%s: the registry's bundle cannot be opened: %s", task, error)
+        return
+    if bundle is None:
+        _log.warning("%s: no bundle in the registry, the rules serve alone", task)
+        return
+    slot.stage(bundle)

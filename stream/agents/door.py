@@ -1,0 +1,149 @@
+"""The door: Faust events in, records with a receipt out, each offset exactly once and in order.
+
+Faust hands some events over twice in one generation, and around a resume it drops some and then commits past the hole.
+So the door keeps the next offset of every partition itself: what was seen is passed over, a hole is sought back. A hole
+that stays after three rewinds is one in the log itself (retention, transaction markers) and is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import faust
+from faust.types import TP
+
+from stream.pipeline import Corridor, Delivery
+from stream.topics import Topic
+from vitals.codec import MSGPACK
+from vitals.events import Record
+
+_log = logging.getLogger(__name__)
+
+_REWIND_S: Final = 1.0
+_PATIENCE: Final = 3
+_QUIET_S: Final = 3.0
+_CAUGHT_UP_RECORDS: Final = 32
+
+
+@dataclass(slots=True)
+class _Line:
+    """One partition: ``next_offset`` None until the first record of an assignment."""
+
+    next_offset: int | None
+    moved_s: float
+    rewound_s: float = 0.0
+    rewinds: int = 0
+
+
+class Door:
+    """Hands the records of ``topics`` to ``corridor``."""
+
+    def __init__(
+        self, app: faust.App, topics: tuple[Topic, ...], corridor: Corridor, rewound: Callable[[str], object]
+    ) -> None:
+        self.topics = topics
+        self.corridor = corridor
+        self._app = app
+        self._rewound = rewound
+        self._lines: dict[TP, _Line] = {}
+
+    def register(self) -> None:
+        """Make one agent for each topic."""
+        for topic in self.topics:
+            channel = self._app.topic(
+                topic.value, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            )
+            self._app.agent(channel, name=f"wardwatch.{topic.value}")(self._take)
+
+    def leave(self) -> int:
+        """Forget every partition. The corridor's new epoch."""
+        self._lines.clear()
+        return self.corridor.leave()
+
+    def lag(self) -> dict[str, int]:
+        """Records in the log that were not taken, by topic."""
+        lag = {topic.value: 0 for topic in self.topics}
+        for tp, line in self._lines.items():
+            if line.next_offset is not None:
+                lag[tp.topic] += max(0, self._end(tp) - line.next_offset)
+        return lag
+
+    def is_caught_up(self) -> bool:
+        """Whether what was taken is, but for a moment's worth, all there is."""
+        assigned = {tp for tp in self._app.consumer.assignment() if tp.topic in self.topics}
+        if not assigned <= self._lines.keys() | {tp for tp in assigned if self._is_empty(tp)}:
+            return False
+        return sum(self.lag().values()) + len(self.corridor.inbox) <= _CAUGHT_UP_RECORDS
+
+    async def watch(self) -> None:
+        """A record dropped at the very end of a partition leaves no hole: look for it when it has been quiet."""
+        while True:
+            await asyncio.sleep(_REWIND_S)
+            now_s = time.monotonic()
+            for tp, line in list(self._lines.items()):
+                quiet = now_s - line.moved_s > _QUIET_S and not len(self.corridor.inbox)
+                if quiet and line.next_offset is not None and self._end(tp) > line.next_offset:
+                    await self._rewind(tp, line, now_s)
+
+    async def _take(self, stream: Any) -> AsyncIterator[None]:
+        async for event in stream.noack().events():
+            await self._admit(event)
+            yield None
+
+    async def _admit(self, event: Any) -> None:
+        message = event.message
+        if message.generation_id != self._app.consumer_generation_id:
+            return
+        now_s = time.monotonic()
+        line = self._lines.get(message.tp)
+        if line is None:
+            committed = self._app.consumer._committed_offset.get(message.tp)
+            line = self._lines[message.tp] = _Line(committed or None, now_s)
+        if line.next_offset is None:
+            line.next_offset = message.offset
+        if message.offset < line.next_offset:
+            return
+        if message.offset > line.next_offset and line.rewinds < _PATIENCE:
+            await self._rewind(message.tp, line, now_s)
+            return
+        if message.offset > line.next_offset:
+            _log.warning("%s: %d records are not in the log", message.topic, message.offset - line.next_offset)
+        line.next_offset = message.offset + 1
+        line.moved_s, line.rewinds = now_s, 0
+        await self.corridor.inbox.put(Delivery(_record(message), event.ack))
+
+    async def _rewind(self, tp: TP, line: _Line, now_s: float) -> None:
+        if now_s - line.rewound_s < _REWIND_S or line.next_offset is None:
+            return
+        line.rewound_s = line.moved_s = now_s
+        line.rewinds += 1
+        self._rewound(tp.topic)
+        await self._app.consumer.seek(tp, line.next_offset)
+
+    def _end(self, tp: TP) -> int:
+        end: int | None = self._app.consumer.highwater(tp)
+        return end or 0
+
+    def _is_empty(self, tp: TP) -> bool:
+        committed = self._app.consumer._committed_offset.get(tp) or 0
+        return self._end(tp) <= committed
+
+
+def _record(message: Any) -> Record:
+    headers = message.headers or ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    content_type = next((value.decode("latin-1") for name, value in pairs if name == "content-type"), MSGPACK)
+    return Record(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0.0) * 1000),
+        key=message.key,
+        value=message.value or b"",
+        content_type=content_type,
+    )

@@ -1,0 +1,278 @@
+"""The composition root of the worker: the only place that knows every room, and that reads the settings.
+
+A worker is two corridors deep: observe (one half per stream) and decide, each with its door, on one Faust app. Anything
+that fails here ends the process; what was not acknowledged is read again by the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from faust.types import TP
+from mode import CrashingSupervisor
+
+from models.registry import Registry
+from stream import config
+from stream.agents import control, recovery, transport
+from stream.agents.door import Door
+from stream.agents.outbox import FaustOutbox
+from stream.config import Role, Settings
+from stream.deciding import Decide
+from stream.health import Health
+from stream.httpserver import HttpServer, probe_routes
+from stream.imagestore import ImageStore
+from stream.metrics import Metrics
+from stream.modelslot import ModelSlot, SlotNews
+from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging
+from stream.pipeline import Corridor, Half
+from stream.tally import Tally
+from stream.topics import MAX_MESSAGE_BYTES, Topic
+from stream.web.board import BoardServer
+from vitals.clock import Clock, SystemClock
+from vitals.errors import Fault
+from vitals.findings import Task
+from vitals.windows import ecg, glucose, image
+
+_log = logging.getLogger("wardwatch")
+
+BUNDLES: Final = Path(__file__).resolve().parent.parent / "models" / "bundles"
+GROUP: Final = "wardwatch"
+_HARD_EXIT_S: Final = 8.0
+_STREAM_BUFFER: Final = 200
+_SWITCH_INTERVAL_S: Final = 2e-4
+"""A thread in a compiled kernel next to a busy interpreter gets 1 to 23 % of its speed at the stock 5 ms."""
+
+_OBSERVE: Final = (Role.ALL, Role.OBSERVE)
+_DECIDE: Final = (Role.ALL, Role.DECIDE)
+_BOARD: Final = (Role.ALL, Role.BOARD)
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Run the worker until SIGTERM or SIGINT (0), or until something fails (1)."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    for noisy in ("faust", "mode", "aiokafka", "kafka"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        settings = config.read(environment)
+    except config.SettingError as error:
+        _log.error("%s", error)
+        return 2
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    status = asyncio.run(Worker(settings, SystemClock()).run())
+    # Executors and clients of a broken broker may still hold threads: everything that had to be said was said.
+    logging.shutdown()
+    os._exit(status)
+
+
+class Worker:
+    """Everything of one process."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = Metrics()
+        self._health = Health(clock, settings.stalled_s)
+        self._tally = Tally(self._metrics, self._health, clock)
+        self._app = _faust_app(settings)
+        self._outbox = FaustOutbox(self._app)
+        self._registry = Registry.seeded(settings.registry, BUNDLES)
+        self._slots = _slots(self._heard)
+        self._threads = [ThreadPoolExecutor(1, "corridor"), ThreadPoolExecutor(1, "imaging")]
+        self._doors: list[Door] = []
+        self._entering: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[str] | None = None
+
+    async def run(self) -> int:
+        """The exit status."""
+        role = self._settings.role
+        self._ended = asyncio.get_running_loop().create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._end, "")
+        board = BoardServer(self._settings.kafka, self._clock) if role in _BOARD else None
+        routes = probe_routes(self._metrics.registry, self._health)
+        http = HttpServer(self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])])
+        tasks: list[asyncio.Task[Any]] = []
+        try:
+            port = http.start()
+            _log.info("serving http://%s:%d", self._settings.http_host, port)
+            if board is not None:
+                board.start()
+            if role is not Role.BOARD:
+                tasks = await self._open_corridors(role)
+            why = await self._ended
+        except Fault as fault:
+            why = str(fault)
+        _exit_hard_after(_HARD_EXIT_S, 1 if why else 0)
+        if why:
+            _log.error("stopping: %s", why)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if role is not Role.BOARD:
+            await self._app.stop()
+        if board is not None:
+            board.stop()
+        http.stop()
+        return 1 if why else 0
+
+    async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
+        if role in _OBSERVE:
+            await asyncio.to_thread(control.stage_current, self._registry, self._slots)
+            self._open_observe()
+        if role in _DECIDE:
+            self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._threads[0], only_at_the_end=True)
+        for door in self._doors:
+            door.register()
+        self._app.on_partitions_revoked.connect(self._on_revoked)
+        self._app.on_partitions_assigned.connect(self._on_assigned)
+        transport.use(self._app)
+        await self._app.start()
+        running: list[Coroutine[Any, Any, None]] = [self._supervise()]
+        for door in self._doors:
+            running += [door.corridor.run(), door.watch()]
+        if role in _OBSERVE:
+            running.append(control.follow_releases(self._settings.kafka, self._registry, self._slots))
+        return [self._run(one) for one in running]
+
+    def _open_observe(self) -> None:
+        settings, slots = self._settings, self._slots
+        limits = {
+            "clock_ahead_us": round(settings.clock_ahead_s * 1e6),
+            "archive_share": settings.archive_share,
+        }
+        store = ImageStore(tuple(prefix for prefix in settings.images.split(",") if prefix))
+        corridor, imaging = self._threads
+        ecg_half = ObserveEcg(slots[Task.ECG_BEAT], max_patients=settings.max_patients, **limits)
+        glucose_half = ObserveGlucose(slots[Task.GLUCOSE], max_patients=settings.max_patients, **limits)
+        self._open_door((Topic.ECG,), ecg_half, corridor)
+        self._open_door((Topic.GLUCOSE,), glucose_half, corridor)
+        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), store, **limits), imaging)
+
+    def _open_door(
+        self, topics: tuple[Topic, ...], half: Half, thread: ThreadPoolExecutor, *, only_at_the_end: bool = False
+    ) -> None:
+        corridor = Corridor(
+            half,
+            self._outbox,
+            thread,
+            self._clock,
+            self._tally,
+            checkpoint_s=self._settings.checkpoint_s,
+            dead_letter_share=self._settings.dead_letter_share,
+            caught_up=(lambda: door.is_caught_up()) if only_at_the_end else (lambda: True),
+        )
+        door = Door(self._app, topics, corridor, self._tally.rewound)
+        self._doors.append(door)
+        self._health.expect(half.stream)
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        for door in self._doors:
+            door.leave()
+            self._health.loaded(door.corridor.half.stream, False)
+
+    async def _on_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
+        epochs = [door.leave() for door in self._doors]
+        if self._entering is not None:
+            self._entering.cancel()
+        self._entering = self._run(self._enter(set(assigned), epochs), ends_well=True)
+
+    async def _enter(self, assigned: set[TP], epochs: list[int]) -> None:
+        """Load what belongs to the partitions of each half. Faust resumes meanwhile: the corridors wait."""
+        loaded = await recovery.load(self._settings.kafka, {tp.partition for tp in assigned})
+        for door, epoch in zip(self._doors, epochs, strict=True):
+            mine = {tp.partition for tp in assigned if tp.topic in door.topics}
+            stream = door.corridor.half.stream
+            await door.corridor.enter(epoch, loaded.of(stream, mine))
+            self._health.loaded(stream, door.corridor.is_loaded)
+        _log.info("ready with %d partitions", len(assigned))
+
+    async def _supervise(self) -> None:
+        """Lag and health every second; a half that is stuck ends the process."""
+        while True:
+            await asyncio.sleep(1.0)
+            for door in self._doors:
+                self._tally.lag(door.corridor.half.stream, door.lag())
+            if stalled := self._health.stalled():
+                raise Fault(f"no progress in {', '.join(stalled)} for {self._settings.stalled_s:g} s")
+            if self._app.should_stop:
+                raise Fault(f"Faust stopped: {self._app.crash_reason!r}")
+
+    def _run(self, work: Coroutine[Any, Any, None], *, ends_well: bool = False) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if task.cancelled():
+                return
+            error = task.exception()
+            if error is not None:
+                if not isinstance(error, Fault):
+                    _log.error("a defect", exc_info=error)
+                self._end(str(error) or type(error).__name__)
+            elif not ends_well:
+                self._end("a task ended")
+
+        task.add_done_callback(ended)
+        return task
+
+    def _end(self, why: str) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(why)
+
+    def _heard(self, news: SlotNews) -> None:
+        self._tally.slot(news)
+        _log.info("%s: %s, bundle %s on %s (%s)", news.task, news.result, news.bundle or "none", news.rung, news.why)
+
+
+def _faust_app(settings: Settings) -> faust.App:
+    return faust.App(
+        GROUP,
+        broker=";".join(f"kafka://{address}" for address in settings.kafka.split(",")),
+        datadir=str(settings.state / "faust"),
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        agent_supervisor=CrashingSupervisor,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=_STREAM_BUFFER,
+        table_standby_replicas=0,
+        consumer_group_instance_id=f"{GROUP}-{settings.worker_id}",
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=MAX_MESSAGE_BYTES,
+        producer_max_request_size=MAX_MESSAGE_BYTES,
+        producer_acks=-1,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_commit_interval=1.0,
+        worker_redirect_stdouts=False,
+    )
+
+
+def _slots(tell: Any) -> dict[Task, ModelSlot]:
+    windows = {
+        Task.ECG_BEAT: ecg.BEAT_SPEC,
+        Task.GLUCOSE: glucose.SPEC,
+        Task.PNEUMONIA: image.SPEC,
+        Task.BREAST: image.SPEC,
+    }
+    return {task: ModelSlot(task, window, tell) for task, window in windows.items()}
+
+
+def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:
+    return {task: slots[task] for task in (Task.PNEUMONIA, Task.BREAST)}
+
+
+def _exit_hard_after(seconds: float, status: int) -> None:
+    """With the broker down Faust never stops by itself."""
+    timer = threading.Timer(seconds, lambda: os._exit(status or 1))
+    timer.daemon = True
+    timer.start()

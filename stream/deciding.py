@@ -1,0 +1,86 @@
+"""Decide: findings and commands of one partition's patients to risks and alarms. The other half of the corridor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from stream import ingest
+from stream.alerting import Decided, Deciding
+from stream.checkpoint import Owners
+from stream.pipeline import Products
+from stream.publish import message
+from stream.topics import Topic
+from vitals import codec
+from vitals.errors import Unusable
+from vitals.events import Checkpoint, Command, Record
+from vitals.findings import FindingBatch
+
+
+class Decide:
+    """Fuses and alarms. State belongs to a findings partition."""
+
+    stream: Final = "decide"
+
+    def __init__(self) -> None:
+        self._deciding: dict[int, Deciding] = {}
+
+    def process(self, records: Sequence[Record], owners: Owners) -> Products:
+        """See ``Half``."""
+        owner_of = [f"decide/{record.partition}" for record in records]
+        products = Products(list(owner_of))
+        findings: dict[int, list[FindingBatch]] = {}
+        for record, owner in zip(records, owner_of, strict=True):
+            if owners.covers(owner, record.topic, record.offset):
+                continue
+            try:
+                if record.topic == Topic.FINDINGS:
+                    batch = codec.decode(FindingBatch, record.value, record.content_type)
+                    findings.setdefault(record.partition, []).append(batch)
+                else:
+                    command = codec.decode(Command, record.value, record.content_type)
+                    # What was found before a person acted is decided before their command.
+                    self._decide(record.partition, findings.pop(record.partition, []), products)
+                    self._add(record.partition, self._of(record.partition).command(command), products)
+            except Unusable as why:
+                products.refuse([ingest.refuse(record, why)])
+        for partition, batches in findings.items():
+            self._decide(partition, batches, products)
+        return products
+
+    def tick(self, now_us: int) -> Products | None:
+        """See ``Half``."""
+        products = Products([])
+        for partition, deciding in self._deciding.items():
+            self._add(partition, deciding.tick(now_us), products)
+        return products
+
+    def patients(self) -> int:
+        return sum(deciding.patients for deciding in self._deciding.values())
+
+    def snapshot(self, owner: str) -> bytes:
+        return self._of(int(owner.rpartition("/")[2])).snapshot()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self._of(checkpoint.partition).restore(checkpoint.state)
+
+    def forget(self) -> None:
+        self._deciding.clear()
+
+    def _of(self, partition: int) -> Deciding:
+        return self._deciding.setdefault(partition, Deciding())
+
+    def _decide(self, partition: int, batches: list[FindingBatch], products: Products) -> None:
+        if batches:
+            self._add(partition, self._of(partition).decide(batches), products)
+
+    def _add(self, partition: int, decided: Decided, products: Products) -> None:
+        for risks in decided.risks:
+            products.messages.append(message(Topic.RISK, risks, partition=partition))
+            products.risks += len(risks)
+        for alert in decided.transitions:
+            key = alert.patient.encode()
+            products.messages.append(message(Topic.ALERTS, alert, key=key, partition=partition))
+            products.alerts[alert.condition.value, alert.priority.value, alert.event.value] += 1
+            if alert.input_ms:
+                products.alerted_ms.append(alert.input_ms)

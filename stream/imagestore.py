@@ -1,0 +1,121 @@
+"""From an imaging event to grey pixels: inline bytes or a fetched file, DICOM, PNG or bare.
+
+Runs beside the corridor's thread, never on it: a slow archive must not hold up a heartbeat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import urllib.error
+import urllib.request
+import warnings
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from PIL import Image
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_rescale
+
+from vitals.errors import Reason, Unusable
+from vitals.events import ImagingEvent
+
+Pixels = npt.NDArray[Any]
+
+MAX_IMAGE_BYTES: Final = 64 * 1024 * 1024
+_DEADLINE_S: Final = 5.0
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_BARE_PIXELS_MAX: Final = 4_000_000
+
+
+class ImageStore:
+    """Fetches only from addresses that begin with one of ``allowed`` (an event must not choose what we open)."""
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        self._allowed = allowed
+
+    def pixels(self, event: ImagingEvent) -> Pixels:
+        """Grey pixels[rows, columns], bright is bright.
+
+        Raises ``Unusable``: pixels-missing, pixels-unreadable, oversized, checksum, unreachable.
+        """
+        if event.pixels is not None and event.rows is not None and event.columns is not None:
+            return _bare(event.pixels, event.rows, event.columns)
+        if event.pixels:
+            return decoded(event.pixels)
+        if event.uri:
+            return decoded(self._fetched(event))
+        raise Unusable(Reason.PIXELS_MISSING, "neither pixels nor an address")
+
+    def _fetched(self, event: ImagingEvent) -> bytes:
+        address = event.uri or ""
+        if ".." in address or not any(address.startswith(prefix) for prefix in self._allowed):
+            raise Unusable(Reason.UNREACHABLE, "an address that this worker may not open")
+        if not event.sha256:
+            raise Unusable(Reason.CHECKSUM, "an address without a SHA-256")
+        try:
+            with urllib.request.urlopen(address, timeout=_DEADLINE_S) as answer:  # noqa: S310  the prefix is allowed
+                content: bytes = answer.read(MAX_IMAGE_BYTES + 1)
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            raise Unusable(Reason.UNREACHABLE, type(error).__name__) from None
+        if len(content) > MAX_IMAGE_BYTES:
+            raise Unusable(Reason.OVERSIZED, f"more than {MAX_IMAGE_BYTES} bytes")
+        if hashlib.sha256(content).hexdigest() != event.sha256.lower():
+            raise Unusable(Reason.CHECKSUM)
+        return content
+
+
+def decoded(content: bytes) -> Pixels:
+    """Grey pixels[rows, columns] of a DICOM or PNG file. Raises ``Unusable``."""
+    return _png(content) if content.startswith(_PNG) else _dicom(content)
+
+
+def _bare(content: bytes, rows: int, columns: int) -> Pixels:
+    if rows < 1 or columns < 1 or rows * columns > _BARE_PIXELS_MAX or rows * columns != len(content):
+        raise Unusable(Reason.PIXELS_UNREADABLE, f"{len(content)} bytes for {rows} x {columns} pixels")
+    return np.frombuffer(content, np.uint8).reshape(rows, columns)
+
+
+def _png(content: bytes) -> Pixels:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+                deep = picture.mode.startswith("I")
+                return np.asarray(picture.convert("I") if deep else picture.convert("L"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unusable(Reason.PIXELS_UNREADABLE, "not a PNG that can be read") from None
+
+
+def _dicom(content: bytes) -> Pixels:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file = pydicom.dcmread(io.BytesIO(content), force=False)
+    except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError):
+        raise Unusable(Reason.PIXELS_UNREADABLE, "neither DICOM nor PNG") from None
+    if not any(keyword in file for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise Unusable(Reason.PIXELS_MISSING, "a DICOM object without pixel data")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _grey(file)
+    except Unusable:
+        raise
+    except Exception as error:  # noqa: BLE001  decoders of eleven codecs raise whatever they please
+        raise Unusable(Reason.PIXELS_UNREADABLE, type(error).__name__) from None
+
+
+def _grey(file: pydicom.Dataset) -> Pixels:
+    if int(file.Rows) * int(file.Columns) * int(file.get("NumberOfFrames", 1) or 1) > MAX_IMAGE_BYTES:
+        raise Unusable(Reason.OVERSIZED, "too many pixels")
+    pixels: Pixels = file.pixel_array
+    if int(file.get("NumberOfFrames", 1) or 1) > 1:
+        pixels = pixels[len(pixels) // 2]
+    if int(file.SamplesPerPixel) == 3:
+        pixels = np.rint(pixels[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # ITU-R BT.601
+    else:
+        pixels = apply_rescale(pixels, file)
+    return pixels.max() - pixels if file.PhotometricInterpretation == "MONOCHROME1" else pixels

@@ -1,0 +1,92 @@
+"""What was confirmed, counted: the corridors' witness. Counts are made when the broker has the messages, per batch."""
+
+from __future__ import annotations
+
+from stream.health import Health
+from stream.metrics import Metrics
+from stream.modelslot import SlotNews
+from stream.pipeline import Half, Products
+from models.engine import Rung
+from vitals.clock import Clock
+from vitals.errors import Fate
+
+
+class Tally:
+    """See ``Witness``."""
+
+    def __init__(self, metrics: Metrics, health: Health, clock: Clock) -> None:
+        self._counter = metrics.counter
+        self._gauge = metrics.gauge
+        self._histogram = metrics.histogram
+        self._health = health
+        self._clock = clock
+        self._bundle: dict[str, str] = {}
+
+    def published(self, stream: str, products: Products, now_ms: int) -> None:
+        """See ``Witness``."""
+        events = self._counter["wardwatch_events_total"]
+        if products.scored:
+            events.labels(stream, "scored", "").inc(products.scored)
+        for reason, n in products.refused.items():
+            if n:
+                dead = reason.fate is Fate.DEAD_LETTER
+                events.labels(stream, "dead_lettered" if dead else "dropped", reason.value).inc(n)
+                if dead:
+                    self._counter["wardwatch_dead_letters_total"].labels(stream, reason.value).inc(n)
+        for (task, engine), n in products.findings.items():
+            self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
+        for task, n in products.batches:
+            self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
+        if products.risks:
+            self._counter["wardwatch_risks_total"].inc(products.risks)
+        for (condition, priority, event), n in products.alerts.items():
+            self._counter["wardwatch_alerts_total"].labels(condition, priority, event).inc(n)
+        to_finding = self._histogram["wardwatch_event_to_finding_seconds"].labels(stream)
+        for sent_ms in products.completed_ms:
+            to_finding.observe(max(0, now_ms - sent_ms) / 1000)
+        for sent_ms in products.alerted_ms:
+            self._histogram["wardwatch_event_to_alert_seconds"].observe(max(0, now_ms - sent_ms) / 1000)
+        if products.waiting is not None:
+            self._gauge["wardwatch_events_waiting"].labels(stream).set(products.waiting)
+        if products.present is not None:
+            for (priority, kind), n in products.present.items():
+                self._gauge["wardwatch_alerts_active"].labels(priority, kind).set(n)
+        if products.unacknowledged is not None:
+            for priority, n in products.unacknowledged.items():
+                self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """See ``Witness``."""
+        self._histogram["wardwatch_stage_seconds"].labels(stage).observe(seconds)
+
+    def progressed(self, half: Half, released: int, owed: int, unsaved_since_us: int | None) -> None:
+        """See ``Witness``."""
+        now_us = self._clock.now_us()
+        self._health.progressed(half.stream, released, owed)
+        self._gauge["wardwatch_patients"].labels(half.stream).set(half.patients())
+        age_s = 0.0 if unsaved_since_us is None else (now_us - unsaved_since_us) / 1e6
+        self._gauge["wardwatch_checkpoint_age_seconds"].labels(half.stream).set(age_s)
+        if released:
+            self._gauge["wardwatch_last_progress_timestamp_seconds"].labels(half.stream).set(now_us / 1e6)
+
+    def lag(self, stream: str, lag: dict[str, int]) -> None:
+        """Records not taken, by topic."""
+        for topic, n in lag.items():
+            self._gauge["wardwatch_lag_records"].labels(topic).set(n)
+        self._health.behind(stream, sum(lag.values()))
+
+    def rewound(self, topic: str) -> None:
+        """A hole in the offsets was sought back."""
+        self._counter["wardwatch_rewinds_total"].labels(topic).inc()
+
+    def slot(self, news: SlotNews) -> None:
+        """A slot changed, or did not."""
+        task = news.task.value
+        self._counter["wardwatch_model_swaps_total"].labels(task, news.result).inc()
+        for rung in Rung:
+            self._gauge["wardwatch_engine_rung"].labels(task, rung.value).set(rung is news.rung)
+        if before := self._bundle.get(task):
+            self._gauge["wardwatch_model_info"].labels(task, before).set(0)
+        if news.bundle:
+            self._bundle[task] = news.bundle
+            self._gauge["wardwatch_model_info"].labels(task, news.bundle).set(1)
