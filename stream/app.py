@@ -33,7 +33,7 @@ from stream.httpserver import HttpServer, probe_routes
 from stream.imagestore import ImageStore
 from stream.metrics import Metrics
 from stream.modelslot import ModelSlot, SlotNews
-from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging
+from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.pipeline import Corridor, Half
 from stream.tally import Tally
 from stream.topics import MAX_MESSAGE_BYTES, Topic
@@ -100,7 +100,9 @@ class Worker:
             asyncio.get_running_loop().add_signal_handler(number, self._end, "")
         board = BoardServer(self._settings.kafka, self._clock) if role in _BOARD else None
         routes = probe_routes(self._metrics.registry, self._health)
-        http = HttpServer(self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])])
+        http = HttpServer(
+            self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])]
+        )
         tasks: list[asyncio.Task[Any]] = []
         try:
             port = http.start()
@@ -146,17 +148,16 @@ class Worker:
 
     def _open_observe(self) -> None:
         settings, slots = self._settings, self._slots
-        limits = {
-            "clock_ahead_us": round(settings.clock_ahead_s * 1e6),
-            "archive_share": settings.archive_share,
-        }
+        observing = Observing(
+            max_patients=settings.max_patients,
+            clock_ahead_us=round(settings.clock_ahead_s * 1e6),
+            archive_share=settings.archive_share,
+        )
         store = ImageStore(tuple(prefix for prefix in settings.images.split(",") if prefix))
         corridor, imaging = self._threads
-        ecg_half = ObserveEcg(slots[Task.ECG_BEAT], max_patients=settings.max_patients, **limits)
-        glucose_half = ObserveGlucose(slots[Task.GLUCOSE], max_patients=settings.max_patients, **limits)
-        self._open_door((Topic.ECG,), ecg_half, corridor)
-        self._open_door((Topic.GLUCOSE,), glucose_half, corridor)
-        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), store, **limits), imaging)
+        self._open_door((Topic.ECG,), ObserveEcg(slots[Task.ECG_BEAT], observing), corridor)
+        self._open_door((Topic.GLUCOSE,), ObserveGlucose(slots[Task.GLUCOSE], observing), corridor)
+        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), store, observing), imaging)
 
     def _open_door(
         self, topics: tuple[Topic, ...], half: Half, thread: ThreadPoolExecutor, *, only_at_the_end: bool = False
@@ -169,9 +170,10 @@ class Worker:
             self._tally,
             checkpoint_s=self._settings.checkpoint_s,
             dead_letter_share=self._settings.dead_letter_share,
-            caught_up=(lambda: door.is_caught_up()) if only_at_the_end else (lambda: True),
         )
         door = Door(self._app, topics, corridor, self._tally.rewound)
+        if only_at_the_end:
+            corridor.may_tick = door.is_caught_up
         self._doors.append(door)
         self._health.expect(half.stream)
 

@@ -46,7 +46,7 @@ class Inbox(Generic[T]):
         self._filled.set()
 
     async def take(self, wait_s: float) -> list[T]:
-        """Wait for something, then take all that is there up to the batch's bound; empty after ``wait_s`` of nothing."""
+        """Wait for something, then take all there is up to the bound; empty after ``wait_s`` of nothing."""
         if not self._items:
             self._filled.clear()
             with suppress(TimeoutError):

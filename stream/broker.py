@@ -204,7 +204,7 @@ class DockerNode:
             self._port,
             self._controller_port,
             bind="0.0.0.0",
-            log_dir="/tmp/kraft-combined-logs",  # noqa: S104, S108
+            log_dir="/tmp/kraft-combined-logs",  # noqa: S108
         )
         environment = [f"--env=KAFKA_{name.upper().replace('.', '_')}={value}" for name, value in settings.items()]
         tied_to_us = "/etc/kafka/docker/run & kafka=$!; cat >/dev/null; kill $kafka; wait $kafka"
@@ -320,7 +320,7 @@ def _wait_until_it_answers(
 
 
 def _answers(bootstrap: str) -> bool:
-    host, _, port = bootstrap.split(",")[0].rpartition(":")
+    host, _, port = bootstrap.split(",", maxsplit=1)[0].rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2.0).close()
         with closing(KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=2000)) as admin:

@@ -92,9 +92,7 @@ class Owners:
 
     def checkpoint(self, owner: str, state: bytes) -> tuple[Checkpoint, Message]:
         """The record that saves ``state``; the owner counts as saved."""
-        saved = Checkpoint(
-            owner=owner, partition=self.partition[owner], offsets=dict(self.reached[owner]), state=state
-        )
+        saved = Checkpoint(owner=owner, partition=self.partition[owner], offsets=dict(self.reached[owner]), state=state)
         self._dirty_since_us.pop(owner, None)
         key = f"{owner}/{self.name}".encode()
         return saved, message(Topic.CHECKPOINTS, saved, key=key, partition=saved.partition)
@@ -102,5 +100,3 @@ class Owners:
     def oldest_change_us(self) -> int | None:
         """Processing time of the oldest unsaved change."""
         return min(self._dirty_since_us.values(), default=None)
-
-

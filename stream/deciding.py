@@ -81,6 +81,8 @@ class Decide:
         for alert in decided.transitions:
             key = alert.patient.encode()
             products.messages.append(message(Topic.ALERTS, alert, key=key, partition=partition))
-            products.alerts[alert.condition.value, alert.priority.value, alert.event.value] += 1
+            condition = alert.condition.value if alert.condition is not None else ""
+            priority = alert.priority.value if alert.priority is not None else ""
+            products.alerts[condition, priority, alert.event.value] += 1
             if alert.input_ms:
                 products.alerted_ms.append(alert.input_ms)

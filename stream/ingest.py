@@ -197,6 +197,8 @@ def _mg_dl(event: GlucoseReading) -> float:
         raise Unusable(Reason.NOT_FINITE)
     if event.unit == "mmol/L":
         value = units.mg_dl_from_mmol_l(value)
+    elif event.unit != "mg/dL":
+        raise Unusable(Reason.WRONG_UNIT)
     elif value in _SENSOR_CODES_MG_DL:
         raise Unusable(Reason.SENSOR_CODE)
     if not units.GLUCOSE_MIN_MG_DL <= value <= units.GLUCOSE_MAX_MG_DL:

@@ -168,5 +168,3 @@ class ModelSlot:
     def _say(self, result: str, why: str) -> None:
         bundle, rung = self.serving
         self._tell(SlotNews(self.task, result, bundle, rung, why))
-
-

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from zlib import crc32
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from vitals.windows.ecg import EcgWindows
 
 from stream import ingest
 from stream.checkpoint import Owners
@@ -32,7 +34,6 @@ from stream.topics import PARTITIONS
 from vitals.errors import Reason, Unusable
 from vitals.events import Checkpoint, ImagingEvent, Record
 from vitals.findings import Task, Verdict
-from vitals.windows.ecg import EcgWindows
 from vitals.windows.glucose import GlucoseWindows
 from vitals.windows.glucose import Outcome as ReadingOutcome
 from vitals.windows.image import image_window
@@ -41,16 +42,25 @@ _REFUSED_BY_OUTCOME: Final = {1: Reason.DUPLICATE, 2: Reason.TOO_LATE}
 _OUTCOMES: Final = {ReadingOutcome.DUPLICATE: Reason.DUPLICATE, ReadingOutcome.TOO_LATE: Reason.TOO_LATE}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observing:
+    """What the halves are told: most rows of state, how far ahead an event time may be, share of windows archived."""
+
+    max_patients: int
+    clock_ahead_us: int
+    archive_share: float
+
+
 class ObserveEcg:
     """ECG bundles to beat and rhythm findings. State belongs to a gateway on a partition."""
 
     stream: Final = "ecg"
 
-    def __init__(self, beat_slot: ModelSlot, *, max_patients: int, clock_ahead_us: int, archive_share: float) -> None:
+    def __init__(self, beat_slot: ModelSlot, told: Observing) -> None:
         self._windows = EcgWindows()
-        self._patients = PatientRows(self._windows, max_patients=max_patients, partitions=PARTITIONS)
-        self._scorer = Scorer({Task.ECG_BEAT: beat_slot}, archive_share)
-        self._clock_ahead_us = clock_ahead_us
+        self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
+        self._scorer = Scorer({Task.ECG_BEAT: beat_slot}, told.archive_share)
+        self._clock_ahead_us = told.clock_ahead_us
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
         """See ``Half``."""
@@ -130,11 +140,11 @@ class ObserveGlucose:
 
     stream: Final = "glucose"
 
-    def __init__(self, slot: ModelSlot, *, max_patients: int, clock_ahead_us: int, archive_share: float) -> None:
+    def __init__(self, slot: ModelSlot, told: Observing) -> None:
         self._windows = GlucoseWindows()
-        self._patients = PatientRows(self._windows, max_patients=max_patients, partitions=PARTITIONS)
-        self._scorer = Scorer({Task.GLUCOSE: slot}, archive_share)
-        self._clock_ahead_us = clock_ahead_us
+        self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
+        self._scorer = Scorer({Task.GLUCOSE: slot}, told.archive_share)
+        self._clock_ahead_us = told.clock_ahead_us
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
         """See ``Half``."""
@@ -196,12 +206,10 @@ class ObserveImaging:
 
     stream: Final = "imaging"
 
-    def __init__(
-        self, slots: Mapping[Task, ModelSlot], store: ImageStore, *, clock_ahead_us: int, archive_share: float
-    ) -> None:
-        self._scorer = Scorer(slots, archive_share)
+    def __init__(self, slots: Mapping[Task, ModelSlot], store: ImageStore, told: Observing) -> None:
+        self._scorer = Scorer(slots, told.archive_share)
         self._store = store
-        self._clock_ahead_us = clock_ahead_us
+        self._clock_ahead_us = told.clock_ahead_us
         self._seen: dict[str, _Seen] = {}
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:

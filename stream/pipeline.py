@@ -23,7 +23,7 @@ from stream.ledger import Entry, Ledger
 from stream.publish import Message, Outbox, message
 from stream.topics import Topic
 from vitals.clock import Clock
-from vitals.errors import Fault, Fate, Reason
+from vitals.errors import Fate, Fault, Reason
 from vitals.events import Checkpoint, Record
 
 T = TypeVar("T")
@@ -53,8 +53,8 @@ class Products:
     risks: int = 0
     alerts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     alerted_ms: list[int] = field(default_factory=list)
-    present: Counter[tuple[str, str]] | None = None
-    unacknowledged: Counter[str] | None = None
+    present: dict[tuple[str, str], int] = field(default_factory=dict)
+    unacknowledged: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Count what ended without a score, and keep what a person could use."""
@@ -116,7 +116,6 @@ class Corridor:
         *,
         checkpoint_s: float,
         dead_letter_share: float,
-        caught_up: Callable[[], bool],
     ) -> None:
         self.half = half
         self.inbox: Inbox[Delivery] = Inbox(max_bytes=_INBOX_BYTES, max_batch_bytes=_BATCH_BYTES)
@@ -127,7 +126,7 @@ class Corridor:
         self._ledger = Ledger()
         self._owners = Owners(round(checkpoint_s * 1_000_000))
         self._limit = DeadLetterLimit(dead_letter_share)
-        self._caught_up = caught_up
+        self.may_tick: Callable[[], bool] = lambda: True
         self._epoch = 0
         self._ticked_us = 0
         self._loaded = asyncio.Event()
@@ -196,7 +195,7 @@ class Corridor:
 
     async def _tick(self, epoch: int) -> None:
         now_us = self._clock.now_us()
-        if epoch != self._epoch or now_us - self._ticked_us < _TICK_US or not self._caught_up():
+        if epoch != self._epoch or now_us - self._ticked_us < _TICK_US or not self.may_tick():
             return
         self._ticked_us = now_us
         products = await self._on_thread(self.half.tick, now_us)

@@ -47,9 +47,7 @@ class Split:
     row: list[int]  # for each of them, its place in ``patients``
 
 
-def split(
-    rows: npt.NDArray[np.int32], partition_of_row: npt.NDArray[np.int32], names: Sequence[str]
-) -> list[Split]:
+def split(rows: npt.NDArray[np.int32], partition_of_row: npt.NDArray[np.int32], names: Sequence[str]) -> list[Split]:
     """A table of patients by findings partition. ``rows``: int32[n], the patient row of each line."""
     parts: list[Split] = []
     partition = partition_of_row[rows]

@@ -156,7 +156,7 @@ class Scorer:
     def table(self, windows: Windows) -> ScoredTable:
         """The finding columns of ``windows``."""
         unknown = np.full(len(windows.row), np.nan)
-        columns = {name: unknown for name in COLUMNS[windows.task]}
+        columns = dict.fromkeys(COLUMNS[windows.task], unknown)
         columns.update((name, np.asarray(values, np.float64)) for name, values in windows.measured.items())
         slot = self._slots.get(windows.task)
         if slot is None:
@@ -227,5 +227,3 @@ class ScoredTable:
 def _tensor(array: npt.NDArray[Any]) -> Tensor:
     as_float = np.ascontiguousarray(array, np.float32)
     return Tensor("float32", list(as_float.shape), as_float.tobytes())
-
-

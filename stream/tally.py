@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from models.engine import Rung
 from stream.health import Health
 from stream.metrics import Metrics
 from stream.modelslot import SlotNews
 from stream.pipeline import Half, Products
-from models.engine import Rung
 from vitals.clock import Clock
 from vitals.errors import Fate
 
@@ -24,36 +24,36 @@ class Tally:
 
     def published(self, stream: str, products: Products, now_ms: int) -> None:
         """See ``Witness``."""
-        events = self._counter["wardwatch_events_total"]
-        if products.scored:
-            events.labels(stream, "scored", "").inc(products.scored)
-        for reason, n in products.refused.items():
-            if n:
-                dead = reason.fate is Fate.DEAD_LETTER
-                events.labels(stream, "dead_lettered" if dead else "dropped", reason.value).inc(n)
-                if dead:
-                    self._counter["wardwatch_dead_letters_total"].labels(stream, reason.value).inc(n)
+        self._count_events(stream, products)
         for (task, engine), n in products.findings.items():
             self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
         for task, n in products.batches:
             self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
-        if products.risks:
-            self._counter["wardwatch_risks_total"].inc(products.risks)
-        for (condition, priority, event), n in products.alerts.items():
-            self._counter["wardwatch_alerts_total"].labels(condition, priority, event).inc(n)
-        to_finding = self._histogram["wardwatch_event_to_finding_seconds"].labels(stream)
+        self._counter["wardwatch_risks_total"].inc(products.risks)
+        for transition, n in products.alerts.items():
+            self._counter["wardwatch_alerts_total"].labels(*transition).inc(n)
         for sent_ms in products.completed_ms:
-            to_finding.observe(max(0, now_ms - sent_ms) / 1000)
+            seconds = max(0, now_ms - sent_ms) / 1000
+            self._histogram["wardwatch_event_to_finding_seconds"].labels(stream).observe(seconds)
         for sent_ms in products.alerted_ms:
             self._histogram["wardwatch_event_to_alert_seconds"].observe(max(0, now_ms - sent_ms) / 1000)
+        for condition, n in products.present.items():
+            self._gauge["wardwatch_alerts_active"].labels(*condition).set(n)
+        for priority, n in products.unacknowledged.items():
+            self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
+
+    def _count_events(self, stream: str, products: Products) -> None:
+        events = self._counter["wardwatch_events_total"]
+        if products.scored:
+            events.labels(stream, "scored", "").inc(products.scored)
+        for reason, n in products.refused.items():
+            if n and reason.fate is Fate.DEAD_LETTER:
+                events.labels(stream, "dead_lettered", reason.value).inc(n)
+                self._counter["wardwatch_dead_letters_total"].labels(stream, reason.value).inc(n)
+            elif n:
+                events.labels(stream, "dropped", reason.value).inc(n)
         if products.waiting is not None:
             self._gauge["wardwatch_events_waiting"].labels(stream).set(products.waiting)
-        if products.present is not None:
-            for (priority, kind), n in products.present.items():
-                self._gauge["wardwatch_alerts_active"].labels(priority, kind).set(n)
-        if products.unacknowledged is not None:
-            for priority, n in products.unacknowledged.items():
-                self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
 
     def stage(self, stage: str, seconds: float) -> None:
         """See ``Witness``."""

@@ -57,13 +57,13 @@ class EcgBundle(Wire, frozen=True, tag="ecg", tag_field="type"):
 
 
 class GlucoseReading(Wire, frozen=True, tag="glucose", tag_field="type"):
-    """One reading of a continuous glucose monitor. ``glucose`` is in ``unit``; ``flags`` are the device's own words."""
+    """One reading of a continuous glucose monitor. ``unit``: mg/dL or mmol/L; ``flags`` are the device's own words."""
 
     patient: str
     device: str
     time_us: int
     glucose: float
-    unit: Literal["mg/dL", "mmol/L"] = "mg/dL"
+    unit: str = "mg/dL"
     flags: list[str] = []
 
 
