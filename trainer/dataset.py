@@ -1,7 +1,7 @@
 """Examples of many people, split by person, in one fixed order, named by their content.
 
-A person is on one side only, for ever: the side follows from the name alone, so it does not move as the corpus grows, and
-whoever stands for the same human being follows the same name.
+A person is on one side only, for ever: the side follows from the name alone, so it does not move as the corpus grows,
+and two names of one human being follow the same one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.person)
 
-    def of(self, rows: npt.NDArray[np.generic]) -> Examples:
+    def of(self, rows: npt.NDArray[Any]) -> Examples:
         """The examples at ``rows`` (indices or a mask); the list of people stays."""
         inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
         return Examples(self.people, self.person[rows], inputs, self.target[rows], self.end_us[rows], self.lost)

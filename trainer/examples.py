@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,12 @@ from trainer.corpus.archive import Archive, ArchivedWindow
 from trainer.corpus.ecg import START_US, EcgRecord
 from trainer.corpus.glucose import GlucosePerson
 from trainer.corpus.imaging import GreyImages
-from trainer.labels import BEAT_CLASSES, LEFT_OUT, NO_BEAT, PACED, beat_targets, class_of, future_mg_dl
+from trainer.labels import BEAT_CLASSES, LEFT_OUT, PACED, beat_targets, class_of, future_mg_dl
 from vitals.findings import BEAT_AFTER_R_US, FORECAST_HORIZONS_MIN, Task, Verdict
 from vitals.units import US_PER_S
 from vitals.windows import ecg, glucose, image
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
 SPEC: Final[dict[Task, str]] = {
@@ -35,6 +35,9 @@ SPEC: Final[dict[Task, str]] = {
 }
 
 _PUBLIC: Final = re.compile(r"(mitdb|cgm_glucobench|cgm_glucose_ml|pneumoniamnist|breastmnist)/[A-Za-z0-9 ._/-]+")
+WARD: Final = "ward/"
+"""How the pseudonyms of people who are in no public set begin."""
+
 _CHUNK_S: Final = 1
 _CHUNKS_PER_CALL: Final = 120
 _BELIEVED: Final = int(Verdict.POOR)
@@ -44,9 +47,9 @@ _BELIEVED: Final = int(Verdict.POOR)
 class PersonExamples:
     """One person's examples, ordered by time.
 
-    ``inputs``: the network's named tensors, [N, …]. ``target``: int64[N] class (or ``NO_BEAT``), or float32[N, 12] glucose
-    in mg/dL at each horizon, NaN where it is not known. ``end_us``: int64[N]. ``lost``: int64[K], reference beats of each
-    class that became no window.
+    ``inputs``: the network's named tensors, [N, …]. ``target``: int64[N] class (or ``NO_BEAT``), or float32[N, 12]
+    glucose in mg/dL at each horizon, NaN where it is not known. ``end_us``: int64[N]. ``lost``: int64[K], reference
+    beats of each class that became no window.
     """
 
     person: str
@@ -133,7 +136,7 @@ def person_of(patient: str) -> str:
     """
     if _PUBLIC.fullmatch(patient):
         return patient
-    return f"ward/{hashlib.sha256(patient.encode()).hexdigest()[:16]}"
+    return f"{WARD}{hashlib.sha256(patient.encode()).hexdigest()[:16]}"
 
 
 def evenly(indices: Ints, at_most: int) -> Ints:

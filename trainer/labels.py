@@ -74,8 +74,8 @@ def beat_targets(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """int64[detected]: class of each detected R peak, ``NO_BEAT`` or ``LEFT_OUT``; int64[5]: beats nobody detected.
 
-    ``beat_us`` and ``symbol``: all annotations, ascending. Ventricular flutter (``[`` to ``]``) is left out, as EC57 does
-    and as the database holds no beats there. Of a paced record all but Q is left out.
+    ``beat_us`` and ``symbol``: all annotations, ascending. Ventricular flutter (``[`` to ``]``) is left out, as EC57
+    does: the database marks no beats there. Of a paced record all but Q is left out.
     """
     every = np.array([AAMI_CLASS.get(letter, NO_BEAT) for letter in symbol], dtype=np.int64)
     is_beat = every != NO_BEAT

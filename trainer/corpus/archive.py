@@ -19,7 +19,7 @@ from kafka.errors import KafkaError
 
 from vitals.codec import MSGPACK, decode
 from vitals.errors import Fault, Unusable
-from vitals.events import Label, Tensor, Wire, WindowArchive
+from vitals.events import Label, Tensor, WindowArchive, Wire
 
 _CONTENT_TYPE: Final = "content-type"
 _POLL_MS: Final = 1000

@@ -58,8 +58,8 @@ def people(data: Path) -> Iterator[GlucosePerson]:
 
 def readings(person: str, rows: list[tuple[str, str]]) -> GlucosePerson:
     """From (ISO time, value) texts: ordered by time, without what is not a plausible number."""
-    kept = [(time_us, value) for time, text in rows if (value := _plausible(text)) and (time_us := _time_us(time))]
-    time_us = np.array([time_us for time_us, _ in kept], dtype=np.int64)
+    kept = [(at, value) for time, text in rows if (value := _plausible(text)) and (at := _time_us(time))]
+    time_us = np.array([at for at, _ in kept], dtype=np.int64)
     glucose = np.array([value for _, value in kept], dtype=np.float32)
     order = np.argsort(time_us, kind="stable")
     return GlucosePerson(person, time_us[order], glucose[order])

@@ -1,0 +1,56 @@
+"""What a run leaves behind for people: one JSON file per run, the newest of a task is its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from trainer.config import Recipe
+from trainer.evaluate import Evaluation
+from trainer.gate import Verdict
+from trainer.train import Epoch
+from vitals.findings import Task
+
+_FOLDER: Final = "runs"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn of the cycle. ``bundle``: what was released, empty when the gate stayed shut; times in us, UTC.
+
+    ``side``: people and windows of each side. ``examples``: forecasts to draw, only glucose (see ``report``).
+    """
+
+    task: Task
+    began_us: int
+    ended_us: int
+    dataset: str
+    sides: dict[str, tuple[int, int]]
+    recipe: Recipe
+    curve: list[Epoch]
+    best_epoch: int
+    challenger: Evaluation
+    champion: Evaluation | None
+    champion_bundle: str
+    verdicts: list[Verdict]
+    bundle: str
+
+
+def keep(run: Run, state: Path) -> Path:
+    """Writes the run; bootstrap draws are left out, their intervals stay."""
+    slim = msgspec.structs.replace(
+        run,
+        challenger=msgspec.structs.replace(run.challenger, draws={}),
+        champion=None if run.champion is None else msgspec.structs.replace(run.champion, draws={}),
+    )
+    path = state / _FOLDER / run.task / f"{run.began_us}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.encode(slim))
+    return path
+
+
+def newest(state: Path, task: Task) -> Run | None:
+    """The last run of ``task``, None before the first."""
+    kept = sorted((state / _FOLDER / task).glob("*.json"))
+    return msgspec.json.decode(kept[-1].read_bytes(), type=Run) if kept else None
