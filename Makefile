@@ -12,7 +12,7 @@ PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 DEMO_READY := .venv/ready-demo-$(PINS)
 TEST_READY := .venv/ready-test-$(PINS)
 
-.PHONY: help demo test check lint bench setup setup-test clean
+.PHONY: help demo test check lint bench docs setup setup-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ lint: $(TEST_READY)
 
 bench: $(TEST_READY) ## measure: every program in bench/
 	@for program in bench/[a-z]*.py; do echo "== $$program"; $(PY) -m bench.$$(basename $$program .py); done
+
+docs: $(DEMO_READY) ## make docs/catalogue.md from the tables in code
+	@$(PY) -m stream catalogue > docs/catalogue.md
 
 setup: $(DEMO_READY) ## only install what the demo needs
 setup-test: $(TEST_READY) ## only install what the tests and the trainer need (torch too)

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "replay": "send recordings as gateways would",
     "score": "the corridor over files, without a broker",
     "broker": "a local Kafka with all topics, until Ctrl-C",
+    "catalogue": "the tables of topics, metrics, settings and reasons, as a page",
     "demo": "broker, worker, gateways and board together",
 }
 

@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -32,7 +31,7 @@ from stream.health import Health
 from stream.httpserver import HttpServer, probe_routes
 from stream.imagestore import ImageStore
 from stream.metrics import Metrics
-from stream.modelslot import ModelSlot, SlotNews
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, open_slots, stage_current
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.pipeline import Corridor, Half
 from stream.tally import Tally
@@ -41,11 +40,9 @@ from stream.web.board import BoardServer
 from vitals.clock import Clock, SystemClock
 from vitals.errors import Fault
 from vitals.findings import Task
-from vitals.windows import ecg, glucose, image
 
 _log = logging.getLogger("wardwatch")
 
-BUNDLES: Final = Path(__file__).resolve().parent.parent / "models" / "bundles"
 GROUP: Final = "wardwatch"
 _HARD_EXIT_S: Final = 8.0
 _STREAM_BUFFER: Final = 200
@@ -85,8 +82,8 @@ class Worker:
         self._tally = Tally(self._metrics, self._health, clock)
         self._app = _faust_app(settings)
         self._outbox = FaustOutbox(self._app)
-        self._registry = Registry.seeded(settings.registry, BUNDLES)
-        self._slots = _slots(self._heard)
+        self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
+        self._slots = open_slots(self._heard)
         self._threads = [ThreadPoolExecutor(1, "corridor"), ThreadPoolExecutor(1, "imaging")]
         self._doors: list[Door] = []
         self._entering: asyncio.Task[None] | None = None
@@ -129,7 +126,7 @@ class Worker:
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
         if role in _OBSERVE:
-            await asyncio.to_thread(control.stage_current, self._registry, self._slots)
+            await asyncio.to_thread(stage_current, self._registry, self._slots)
             self._open_observe()
         if role in _DECIDE:
             self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._threads[0], only_at_the_end=True)
@@ -257,16 +254,6 @@ def _faust_app(settings: Settings) -> faust.App:
         broker_commit_interval=1.0,
         worker_redirect_stdouts=False,
     )
-
-
-def _slots(tell: Any) -> dict[Task, ModelSlot]:
-    windows = {
-        Task.ECG_BEAT: ecg.BEAT_SPEC,
-        Task.GLUCOSE: glucose.SPEC,
-        Task.PNEUMONIA: image.SPEC,
-        Task.BREAST: image.SPEC,
-    }
-    return {task: ModelSlot(task, window, tell) for task, window in windows.items()}
 
 
 def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:

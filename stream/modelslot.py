@@ -12,7 +12,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,10 @@ import numpy.typing as npt
 from models.calibration import calibrated
 from models.engine import SERVING_RUNGS, Engine, EngineError, Rung
 from models.engines.ladder import open_best
-from models.registry import Bundle
+from models.registry import Bundle, Registry
 from vitals.errors import WardwatchError
 from vitals.findings import Task
+from vitals.windows import ecg, glucose, image
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -103,6 +105,18 @@ class ModelSlot:
             overtaken.engine.close()
         return True
 
+    def stage_from(self, registry: Registry) -> bool:
+        """Stage the bundle that ``registry`` says serves. False, and told, when there is none or it cannot serve."""
+        try:
+            bundle = registry.current(self.task)
+        except WardwatchError as error:
+            self._say("refused", str(error))
+            return False
+        if bundle is None:
+            self._say("refused", "no bundle in the registry, the rules serve alone")
+            return False
+        return self.stage(bundle)
+
     def between_batches(self) -> None:
         """Nothing is being scored: what is warmed may take over at once."""
         if (next_one := self._take_warmed()) is not None:
@@ -168,3 +182,24 @@ class ModelSlot:
     def _say(self, result: str, why: str) -> None:
         bundle, rung = self.serving
         self._tell(SlotNews(self.task, result, bundle, rung, why))
+
+
+SHIPPED_BUNDLES: Final = Path(__file__).resolve().parent.parent / "models" / "bundles"
+WINDOW_OF: Final = {
+    Task.ECG_BEAT: ecg.BEAT_SPEC,
+    Task.GLUCOSE: glucose.SPEC,
+    Task.PNEUMONIA: image.SPEC,
+    Task.BREAST: image.SPEC,
+}
+"""Every task that has a model, and the windows it is made for."""
+
+
+def open_slots(tell: Callable[[SlotNews], None]) -> dict[Task, ModelSlot]:
+    """An empty slot for every task that has a model."""
+    return {task: ModelSlot(task, window, tell) for task, window in WINDOW_OF.items()}
+
+
+def stage_current(registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
+    """Stage what the registry says serves. A task without a bundle goes on with the rules alone, and says so."""
+    for slot in slots.values():
+        slot.stage_from(registry)

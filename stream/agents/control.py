@@ -9,9 +9,8 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from models.registry import Registry, RegistryError
-from models.spec import ManifestRefused
-from stream.modelslot import ModelSlot
+from models.registry import Registry
+from stream.modelslot import ModelSlot, stage_current
 from stream.topics import PARTITIONS, Topic
 from vitals import codec
 from vitals.errors import Unusable
@@ -20,12 +19,6 @@ from vitals.findings import Task
 
 _log = logging.getLogger(__name__)
 _POLL_MS: Final = 1000
-
-
-def stage_current(registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
-    """Open what the registry says serves, at the start. A task without a bundle goes on with the rules alone."""
-    for task, slot in slots.items():
-        _stage(registry, task, slot)
 
 
 async def follow_releases(kafka: str, registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
@@ -55,16 +48,4 @@ def _heed(value: bytes, registry: Registry, slots: Mapping[Task, ModelSlot]) -> 
         _log.warning("a release was not understood: %s", error)
         return
     if task in slots:
-        _stage(registry, task, slots[task])
-
-
-def _stage(registry: Registry, task: Task, slot: ModelSlot) -> None:
-    try:
-        bundle = registry.current(task)
-    except (RegistryError, ManifestRefused) as error:
-        _log.warning("%s: the registry's bundle cannot be opened: %s", task, error)
-        return
-    if bundle is None:
-        _log.warning("%s: no bundle in the registry, the rules serve alone", task)
-        return
-    slot.stage(bundle)
+        slots[task].stage_from(registry)
