@@ -85,7 +85,7 @@ def play(schedule: Iterable[Due], send: Callable[[Due], None], stop: threading.E
 
 def schedules(paths: Sequence[Path], pace: Pace, *, patients: int | None = None) -> list[Iterator[Due]]:
     """What the recordings under ``paths`` (files or folders) have to send: ECG in bundles of a gateway, glucose and
-    images by patient. With ``patients`` that many share the ECG recordings there are, and at most as many have the rest.
+    images by patient. With ``patients``, that many share the ECG recordings, and no more have the rest.
 
     Raises ``Fault`` for a file that is not what its name says, or when nothing is found.
     """
