@@ -6,11 +6,14 @@ little-endian. Patient ids stand in fields only: no struct here shows one in its
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 SCHEMA_VERSION = 1
+
+RELEASES_TOPIC: Final = "releases.v1"
+"""Where a ``ModelRelease`` is said: the one topic that is written below ``stream`` and ``trainer`` too."""
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -1,0 +1,45 @@
+"""Saying that another bundle serves from now on, so that every worker hears of it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Final, Literal
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from models.registry import Bundle, Registry
+from vitals import codec
+from vitals.clock import Clock
+from vitals.errors import Fault
+from vitals.events import RELEASES_TOPIC, ModelRelease
+
+_DEADLINE_S: Final = 30.0
+
+
+def announce(
+    bootstrap: str,
+    registry: Registry,
+    bundle: Bundle,
+    action: Literal["promote", "rollback"],
+    report: str,
+    clock: Clock,
+) -> None:
+    """Writes the ``ModelRelease`` of ``bundle`` and waits for it. Do it last: who hears it opens the bundle at once.
+
+    Raises ``Fault`` when the broker does not confirm.
+    """
+    release = ModelRelease(
+        task=bundle.task,
+        bundle=bundle.hash,
+        uri=registry.folder.resolve().as_uri(),
+        when_us=clock.now_us(),
+        action=action,
+        report=report,
+    )
+    try:
+        with closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
+            sent = producer.send(RELEASES_TOPIC, key=bundle.task.encode(), value=codec.encode(release))
+            sent.get(timeout=_DEADLINE_S)
+    except KafkaError as error:
+        raise Fault(f"{RELEASES_TOPIC} did not take the release: {type(error).__name__}") from None
