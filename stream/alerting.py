@@ -1,16 +1,298 @@
-"""Findings to risks and alarms: the decide half, for the patients of one findings partition. No clock, no broker."""
+"""Findings to risks and alarms: the decide half, for the patients of one findings partition. No clock, no broker.
+
+The same findings in the same order give the same risks, byte for byte, however they are cut into batches. Alarms do
+not even depend on the order of tasks: a condition reads one task of one patient.
+"""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
-from vitals.alerts import AlertTransition
-from vitals.risk import RiskBatch
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from stream import bedside
+from stream.reading import Reading, read
+from vitals.alerts import AlertTransition, Evidence, FindingRef, State
+from vitals.bed import TASK_INDEX, TASKS, blank
+from vitals.conditions import CONDITIONS, NO_DATA, RULES, Kind, Priority
+from vitals.decision import decide
+from vitals.errors import Reason, Unusable
+from vitals.events import Command
+from vitals.findings import FindingBatch, Task
+from vitals.limits import ADULT
+from vitals.presence import EDGE, RULE_TABLE, Change, pass_time
+from vitals.risk import GRID_US, RiskBatch, risk_batch
+from vitals.rows import Rows, RowTable
+from vitals.signals import Bed, Cause, Due, due
+from vitals.units import US_PER_S
+
+_VERSION: Final = 1
+_LAYOUT: Final = "bed " + " ".join((*TASKS, *CONDITIONS))
+_FORGET_US: Final = 3600 * US_PER_S
+"""How long a discharged patient is remembered, so that stragglers do not admit them again."""
 
 
 @dataclass(slots=True)
 class Decided:
-    """What there is to publish, in order."""
+    """What there is to publish, in order. ``repeated``: findings that were known before and changed nothing.
+
+    ``refused``: batches, by their place in the call, that could not be read; nothing of them was taken.
+    """
 
     risks: list[RiskBatch] = field(default_factory=list)
     transitions: list[AlertTransition] = field(default_factory=list)
+    repeated: int = 0
+    refused: list[tuple[int, Unusable]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How things stand now: conditions present, signals that nobody has answered, streams that are overdue."""
+
+    present: dict[tuple[Priority, Kind], int]
+    unacknowledged: dict[Priority, int]
+    stale: dict[Task, int]
+    expected: dict[Task, int]
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    version: int
+    patients: list[str]
+    models: list[str]
+    now_us: int
+    beds: bytes
+
+
+class Deciding:
+    """Risk and alarm state of many patients."""
+
+    def __init__(self) -> None:
+        self._beds = RowTable(_LAYOUT, blank())
+        self._rows: dict[str, int] = {}
+        self._names: list[str] = []
+        self._models: dict[str, int] = {}
+        self._now_us = 0
+
+    @property
+    def patients(self) -> int:
+        """Patients with state here."""
+        return len(self._rows)
+
+    def decide(self, batches: Sequence[FindingBatch]) -> Decided:
+        """Take findings in their order. Never raises for bad data: see ``Decided.refused``."""
+        decided = Decided()
+        taken: list[tuple[Reading, npt.NDArray[np.void]]] = []
+        for place, batch in enumerate(batches):
+            try:
+                reading = read(batch)
+            except Unusable as why:
+                decided.refused.append((place, why))
+                continue
+            rows = self._rows_of(batch.patients)[reading.place]
+            edges, risks, repeated = decide(
+                self._beds.data,
+                batch.task,
+                rows,
+                reading.end_us,
+                reading.verdict,
+                reading.values,
+                by_rules=reading.by_rules,
+                model=self._models.setdefault(batch.model, len(self._models)),
+                now_us=self._now_us,
+            )
+            decided.repeated += repeated
+            decided.transitions += (step for edge in edges.tolist() for step in self._follow(edge, batch))
+            taken.append((reading, risks))
+        if any(len(risks) for _, risks in taken):
+            decided.risks.append(self._risk_batch(taken))
+        return decided
+
+    def command(self, command: Command) -> Decided:
+        """Do what a person asks. Raises ``Unusable`` (refused-command) and changes nothing when it may not be done."""
+        bedside.check(command, self._now_us)
+        known = command.patient in self._rows
+        if not known and command.action != "admit":
+            raise Unusable(Reason.REFUSED_COMMAND, "a patient who is not here")
+        bed = self._bed(int(self._rows_of([command.patient])[0]))
+        try:
+            return Decided(transitions=bedside.obey(command, bed))
+        except Unusable:
+            if not known:
+                self._forget([command.patient])
+            raise
+
+    def tick(self, now_us: int) -> Decided:
+        """Let time pass up to ``now_us``: what has fallen silent, what has lapsed, pauses that end, people to tell.
+
+        What comes out has the time it was due at, so it does not matter when or how often this is called. Only call it
+        while the log is read to its end: what has not been read yet is not missing.
+        """
+        self._now_us = max(self._now_us, now_us)
+        rows = np.fromiter(self._rows.values(), np.int32, len(self._rows))
+        edges = np.empty(len(rows) * len(CONDITIONS), EDGE)
+        told: Any = pass_time(self._beds.data, rows, RULE_TABLE, self._now_us, edges)
+        decided = Decided()
+        for steps in self._in_time(rows, edges[:told].tolist()):
+            decided.transitions += steps
+        decided.transitions.sort(key=lambda step: (step.time_us, step.patient))
+        self._forget_discharged(rows)
+        return decided
+
+    def census(self) -> Census:
+        """For the gauges; never by patient."""
+        beds = self._beds.data[np.fromiter(self._rows.values(), np.int32, len(self._rows))]
+        bits = np.arange(len(CONDITIONS), dtype=np.uint64)
+        present = (beds["present"][:, None] >> bits & np.uint64(1)).sum(axis=0).tolist()
+        open_signals = np.isin(beds["state"], _UNANSWERED).sum(axis=0).tolist()
+        census = Census({}, dict.fromkeys(Priority, 0), {}, {})
+        for c, condition in enumerate(CONDITIONS):
+            rule = RULES[condition]
+            key = rule.priority, rule.kind
+            census.present[key] = census.present.get(key, 0) + present[c]
+            census.unacknowledged[rule.priority] += open_signals[c]
+        for task, condition in NO_DATA.items():
+            census.stale[task] = present[CONDITIONS.index(condition)]
+            census.expected[task] = int(np.count_nonzero(beds["heard_us"][:, TASK_INDEX[task]]))
+        return census
+
+    def snapshot(self) -> bytes:
+        """Everything, as bytes that depend on nothing but what was decided."""
+        patients = sorted(self._rows)
+        models = sorted(self._models)
+        rows = np.array([self._rows[patient] for patient in patients], np.int32)
+        beds = RowTable(_LAYOUT, blank())
+        own = beds.add(len(rows))
+        beds.data[own] = self._beds.data[rows]
+        place = np.array([*(models.index(name) for name in self._models), -1], np.int32)
+        beds.data["model"] = place[beds.data["model"]]
+        packed = zlib.compress(beds.snapshot(own), 1)
+        return msgspec.msgpack.encode(_Saved(_VERSION, patients, models, self._now_us, packed))
+
+    def restore(self, state: bytes) -> None:
+        """Become what a snapshot was taken of. Raises ``ValueError`` for any other bytes, and changes nothing then."""
+        try:
+            saved = msgspec.msgpack.decode(state, type=_Saved)
+            packed = zlib.decompress(saved.beds)
+        except (msgspec.DecodeError, zlib.error) as error:
+            raise ValueError("not a snapshot of alarms") from error
+        if saved.version != _VERSION or len(set(saved.patients)) != len(saved.patients):
+            raise ValueError("a snapshot of alarms of another version")
+        beds = RowTable(_LAYOUT, blank())
+        rows = beds.add(len(saved.patients))
+        beds.restore(rows, packed)
+        self._beds = beds
+        self._rows = dict(zip(saved.patients, rows.tolist(), strict=True))
+        self._names = [""] * len(beds.data)
+        for patient, row in self._rows.items():
+            self._names[row] = patient
+        self._models = {name: k for k, name in enumerate(saved.models)}
+        self._now_us = saved.now_us
+
+    def _rows_of(self, patients: Sequence[str]) -> Rows:
+        try:
+            return np.fromiter(map(self._rows.__getitem__, patients), np.int32, len(patients))
+        except KeyError:
+            pass
+        fresh = [patient for patient in dict.fromkeys(patients) if patient not in self._rows]
+        rows = self._beds.add(len(fresh))
+        self._names.extend([""] * (len(self._beds.data) - len(self._names)))
+        for patient, row in zip(fresh, rows.tolist(), strict=True):
+            self._rows[patient] = row
+            self._names[row] = patient
+            self._beds.data["risk_phase_us"][row] = zlib.crc32(patient.encode()) % (GRID_US // US_PER_S) * US_PER_S
+        return self._rows_of(patients)
+
+    def _bed(self, row: int) -> Bed:
+        return Bed(self._names[row], self._beds.data[row])
+
+    def _follow(self, edge: tuple[Any, ...], batch: FindingBatch | None) -> Iterator[AlertTransition]:
+        """The step that one EDGE makes, ``batch`` being what its finding is in."""
+        row, c, change, finding, time_us, onset_us, value, limit = edge
+        bed = self._bed(row)
+        ref, input_ms = None, 0
+        if batch is not None and finding >= 0:
+            name = batch.ref[finding] if batch.ref else ""
+            ref = FindingRef(batch.task, batch.spec, time_us, batch.model, batch.engine, name)
+            input_ms = batch.input_ms[finding]
+        cause = _cause(c, Change(change), value, limit, ref, input_ms)
+        if change == Change.ONSET:
+            yield bed.onset(c, onset_us, time_us, cause)
+        elif (step := bed.end(c, time_us, cause)) is not None:
+            yield step
+
+    def _in_time(self, rows: Rows, edges: list[tuple[Any, ...]]) -> Iterator[list[AlertTransition]]:
+        """All that is due, patient by patient in the order of its own times: one may bring about the next."""
+        pending: dict[int, list[tuple[Any, ...]]] = {}
+        for edge in edges:
+            pending.setdefault(edge[0], []).append(edge)
+        for waiting in pending.values():
+            waiting.sort(key=_edge_time)
+        while len(rows):
+            first: dict[int, tuple[Any, ...]] = {}
+            for item in due(self._beds.data, rows, self._now_us).tolist():
+                if item[0] not in first or item[3] < first[item[0]][3]:
+                    first[item[0]] = item
+            for row, waiting in pending.items():
+                if waiting and (row not in first or _edge_time(waiting[0]) <= first[row][3]):
+                    first.pop(row, None)
+                    yield list(self._follow(waiting.pop(0), None))
+            for row, _, _, _ in list(first.values()):
+                yield self._meet(first[row])
+            rows = np.array([*first, *(row for row in pending if row not in first)], np.int32)
+            pending = {row: waiting for row, waiting in pending.items() if waiting}
+
+    def _meet(self, item: tuple[Any, ...]) -> list[AlertTransition]:
+        """Do one thing that is DUE."""
+        row, c, what, time_us = item
+        bed = self._bed(row)
+        if what == Due.PAUSE_OVER:
+            return list(bedside.pause_over(bed, time_us, Cause("the pause is over")))
+        step = bedside.snooze_over(bed, c, time_us) if what == Due.SNOOZE_OVER else bedside.timer(bed, c, time_us)
+        return [] if step is None else [step]
+
+    def _risk_batch(self, taken: list[tuple[Reading, npt.NDArray[np.void]]]) -> RiskBatch:
+        risks = np.concatenate([risks for _, risks in taken])
+        input_ms: list[int] = []
+        for reading, some in taken:
+            input_ms += reading.input_ms[some["finding"]].tolist()
+        names = list(self._models)
+        used = sorted({names[k] for k in np.unique(risks["model"]).tolist() if k >= 0})
+        place = np.array([*(used.index(name) if name in used else -1 for name in names), -1], np.int32)
+        risks["model"] = place[risks["model"]]
+        return risk_batch(risks, [self._names[row] for row in risks["row"].tolist()], input_ms, used)
+
+    def _forget_discharged(self, rows: Rows) -> None:
+        discharged_us = self._beds.data["discharged_us"][rows]
+        gone = rows[(discharged_us > 0) & (discharged_us + _FORGET_US < self._now_us)]
+        self._forget([self._names[row] for row in gone.tolist()])
+
+    def _forget(self, patients: Sequence[str]) -> None:
+        self._beds.free(np.array([self._rows.pop(patient) for patient in patients], np.int32))
+
+
+_UNANSWERED: Final = tuple(int(state) for state in (State.ON, State.LATCHED))
+
+
+def _edge_time(edge: tuple[Any, ...]) -> int:
+    return int(edge[4])
+
+
+def _cause(c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int) -> Cause:
+    condition = CONDITIONS[c]
+    rule, rail = RULES[condition], ADULT[condition]
+    number = None if np.isnan(value) else float(value)
+    evidence = Evidence(rule.measure, number, limit, rail.unit, ref)
+    if change is Change.LAPSE:
+        text = f"not measured for {rule.lapse_s:g} s"
+    elif change is Change.SUPERSEDED:
+        text = "superseded by a worse condition"
+    elif not rail.adjustable:
+        text = rule.measure if change is Change.ONSET else "over"
+    else:
+        text = f"{rule.measure} {value:.4g}, limit {limit:g} {rail.unit}".rstrip()
+    return Cause(text, evidence, input_ms)

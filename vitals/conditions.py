@@ -242,3 +242,11 @@ PAUSE_MAX_S: Final = 120.0
 """The longest pause of all alarms of a patient; Dräger IACS allows two minutes too."""
 ESCALATIONS: Final = 2
 """How many further people are told."""
+
+_SPELT: Final = {"ecg": "ECG", "pvc": "PVC"}
+
+
+def title(condition: Condition) -> str:
+    """Its name for people: ``ECG lead off``."""
+    first, *rest = condition.value.split("-")
+    return " ".join((_SPELT.get(first, first.capitalize()), *(_SPELT.get(word, word) for word in rest)))

@@ -59,6 +59,11 @@ class Reason(enum.StrEnum):
     PIXELS_MISSING = "pixels-missing", Fate.DEAD_LETTER, "an image without pixel data"
     PIXELS_UNREADABLE = "pixels-unreadable", Fate.DEAD_LETTER, "pixel data that no decoder here can read"
     CHECKSUM = "checksum", Fate.DEAD_LETTER, "the fetched bytes do not have the stated SHA-256"
+    REFUSED_COMMAND = (
+        "refused-command",
+        Fate.DEAD_LETTER,
+        "a command without a name, for a patient or condition not here, or outside its bounds",
+    )
     UNREACHABLE = "unreachable", Fate.DEAD_LETTER, "the image could not be fetched within its deadline"
 
 

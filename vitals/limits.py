@@ -66,3 +66,19 @@ ADULT: Final[dict[Condition, Limit]] = {
 
 DEFAULTS: Final[tuple[float, ...]] = tuple(ADULT[condition].default for condition in CONDITIONS)
 """Adult default of every condition, in the order of ``CONDITIONS``."""
+
+LADDERS: Final[tuple[tuple[Condition, ...], ...]] = (
+    (
+        Condition.EXTREME_BRADYCARDIA,
+        Condition.HEART_RATE_LOW,
+        Condition.HEART_RATE_HIGH,
+        Condition.EXTREME_TACHYCARDIA,
+    ),
+    (
+        Condition.GLUCOSE_VERY_LOW,
+        Condition.GLUCOSE_LOW,
+        Condition.GLUCOSE_HIGH,
+        Condition.GLUCOSE_VERY_HIGH,
+    ),
+)
+"""Limits of one quantity, which must stay in this order: a change that would cross two is refused."""

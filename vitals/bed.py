@@ -1,0 +1,68 @@
+"""What the decide half remembers of a patient: one record of one dtype, so that a snapshot is one copy.
+
+Axes: T tasks (in the order of ``Task``), C conditions (in the order of ``CONDITIONS``). A time of 0 is none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vitals.conditions import CONDITIONS
+from vitals.findings import Task
+from vitals.limits import DEFAULTS
+
+TASKS: Final[tuple[Task, ...]] = tuple(Task)
+TASK_INDEX: Final[dict[Task, int]] = {task: k for k, task in enumerate(TASKS)}
+PVC_CELLS: Final = 12
+PVC_CELL_US: Final = 5_000_000
+"""Ventricular beats are counted in cells of 5 s of event time; twelve of them are the last minute."""
+
+_T, _C = len(TASKS), len(CONDITIONS)
+
+BED: Final = np.dtype(
+    [
+        ("last_us", "<i8", (_T,)),  # end of the newest finding taken; nothing at or before it is taken again
+        ("heard_us", "<i8", (_T,)),  # when a stream was last heard of, counted from admission; 0 while not expected
+        ("admitted_us", "<i8"),
+        ("discharged_us", "<i8"),
+        # conditions
+        ("present", "<u8"),  # a bit for each
+        ("since_us", "<i8", (_C,)),  # when it began, be it raised or still in its delay
+        ("gone_us", "<i8", (_C,)),  # since when a present one has been inside its limit again
+        ("known_us", "<i8", (_C,)),  # when it was last measured
+        ("limit", "<f8", (_C,)),
+        # heartbeats
+        ("ventricular_run", "<i4"),
+        ("fast_run", "<i4"),
+        ("run_us", "<i8"),  # end of the last beat of a run of 3
+        ("tachycardia_us", "<i8"),  # end of the last beat of a fast run of 5
+        ("pvc_cell", "<i8"),
+        ("pvcs", "<i4", (PVC_CELLS,)),
+        # risk
+        ("says", "<f8", (_T,)),
+        ("says_us", "<i8", (_T,)),  # end of the finding that said it
+        ("model", "<i4", (_T,)),
+        ("risk_phase_us", "<i8"),
+        ("risk_cell", "<i8"),
+        ("band", "<i4"),
+        # signals
+        ("state", "<u1", (_C,)),
+        ("level", "<u1", (_C,)),  # further people told
+        ("step", "<i4", (_C,)),
+        ("onset_us", "<i8", (_C,)),  # of the alert, which may outlive the condition
+        ("due_us", "<i8", (_C,)),  # when the escalation or the reminder is due
+        ("snoozed_until_us", "<i8", (_C,)),
+        ("paused_until_us", "<i8"),
+    ]
+)
+
+
+def blank() -> npt.NDArray[np.void]:
+    """BED[()]: a patient of whom nothing is known, with the limits of an adult."""
+    bed = np.zeros((), BED)
+    bed["limit"] = DEFAULTS
+    bed["model"] = -1
+    return bed
