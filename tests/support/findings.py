@@ -1,0 +1,40 @@
+"""Findings by identity: what the laws speak of, whatever messages they came in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from vitals import codec
+from vitals.findings import FindingBatch
+
+Identity = tuple[str, str, str, int]
+
+
+def by_identity(batches: Iterable[FindingBatch], *, leave_out: frozenset[str] = frozenset()) -> dict[Identity, bytes]:
+    """Each finding's bytes under (patient, task, spec, end). Raises ``AssertionError`` where two of one name differ.
+
+    ``leave_out``: fields that may differ (``input_ms`` between two runs with other arrival times).
+    """
+    found: dict[Identity, bytes] = {}
+    for batch in batches:
+        for i in range(len(batch)):
+            identity = (batch.patients[batch.row[i]], batch.task.value, batch.spec, batch.end_us[i])
+            fields = {
+                "model": batch.model,
+                "engine": batch.engine,
+                "known_us": batch.known_us[i],
+                "input_ms": batch.input_ms[i],
+                "verdict": batch.verdict[i],
+                "values": {name: batch.values[c][i] for c, name in enumerate(batch.columns)},
+                "ref": batch.ref[i] if batch.ref else "",
+            }
+            content = msgspec.msgpack.encode({k: v for k, v in fields.items() if k not in leave_out})
+            assert found.setdefault(identity, content) == content, f"two findings of one name differ: {batch.task}"
+    return found
+
+
+def decoded(values: Iterable[bytes]) -> list[FindingBatch]:
+    """The batches in the values of ``findings.v1``."""
+    return [codec.decode(FindingBatch, value) for value in values]

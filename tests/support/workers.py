@@ -1,0 +1,109 @@
+"""A real worker process, started on a free port and stopped, killed or watched from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.broker import free_ports
+
+_DEADLINE_S = 90.0
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+class WorkerProcess:
+    """``python -m stream worker`` with settings of its own. ``state`` outlives it, as a pod's volume would."""
+
+    def __init__(self, kafka: str, state: Path, **settings: str) -> None:
+        self.port = free_ports(1)[0]
+        self.log = state / "worker.log"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("WARDWATCH_")},
+            "WARDWATCH_KAFKA": kafka,
+            "WARDWATCH_STATE": str(state),
+            "WARDWATCH_HTTP_PORT": str(self.port),
+            "WARDWATCH_WORKER_ID": "test",
+            "WARDWATCH_CHECKPOINT_S": "1",
+            **{f"WARDWATCH_{name.upper()}": value for name, value in settings.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stream", "worker"],
+                cwd=_PROJECT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_until(self.is_ready, "ready")
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does it when memory runs out."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM, as an orchestrator does it. The exit status."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=30)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def is_ready(self) -> bool:
+        try:
+            return self.get("/health/ready")[0] == 200
+        except OSError:
+            return False
+
+    def samples(self, name: str) -> dict[tuple[str, ...], float]:
+        """Values of one metric by its labels' values, in the order of the labels' names."""
+        found: dict[tuple[str, ...], float] = {}
+        for family in text_string_to_metric_families(self.get("/metrics")[1]):
+            for sample in family.samples:
+                if sample.name == name:
+                    found[tuple(value for _, value in sorted(sample.labels.items()))] = sample.value
+        return found
+
+    def total(self, name: str, *labels: str) -> float:
+        """Sum of a metric over all samples that carry ``labels``."""
+        return sum(value for key, value in self.samples(name).items() if set(labels) <= set(key))
+
+    def wait_until(self, condition: object, what: str, deadline_s: float = _DEADLINE_S) -> None:
+        assert callable(condition)
+        assert self._process is not None
+        end = time.monotonic() + deadline_s
+        while not condition():
+            if self._process.poll() is not None:
+                raise AssertionError(f"the worker ended with {self._process.returncode}: {self.log_tail()}")
+            if time.monotonic() > end:
+                raise AssertionError(f"not {what} within {deadline_s:g} s: {self.log_tail()}")
+            time.sleep(0.05)
+
+    def log_tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
