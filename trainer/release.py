@@ -25,7 +25,7 @@ from trainer.card import card
 from trainer.config import RELEASES_TOPIC, Recipe
 from trainer.dataset import Dataset, Examples, Side
 from trainer.evaluate import Evaluation
-from trainer.examples import SPEC
+from trainer.examples import SPEC, WARD
 from trainer.gate import Verdict
 from trainer.train import Trained
 from vitals.clock import Clock
@@ -39,6 +39,7 @@ from vitals.windows import ecg, glucose, image
 _GOLDEN_ROWS: Final = 16
 _SEND_DEADLINE_S: Final = 30.0
 _DIGITS: Final = 6
+_STATED_HORIZONS_MIN: Final = (15, 30, 60)
 _NOT_FORECAST: Final = 2
 """A glucose finding begins with the reading and its slope, which no network says."""
 
@@ -91,7 +92,10 @@ def manifest(trained: Trained, dataset: Dataset, metrics: Mapping[str, float], c
 
 
 def golden_rows(examples: Examples) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-    """Example inputs for the bundle: as varied as a few can be, and of people the network has learnt from."""
+    """Example inputs for the bundle, as varied as a few can be; of public records where it can: bundles travel."""
+    public = np.array([not name.startswith(WARD) for name in examples.people])[examples.person]
+    if public.any():
+        examples = examples.of(public)
     if examples.target.ndim == 1:
         by_class = [np.flatnonzero(examples.target == k) for k in np.unique(examples.target[examples.target >= 0])]
     else:
@@ -138,11 +142,9 @@ def announce(bootstrap: str, bundle: Bundle, registry: Registry, verdicts: list[
 
 
 def _stated(evaluation: Evaluation) -> dict[str, float]:
-    """Figures for the manifest: the measures with the width of what is known about them."""
-    stated = dict(evaluation.metrics)
-    for name, (low, high) in evaluation.interval.items():
-        stated |= {f"{name}.low": low, f"{name}.high": high}
-    return stated
+    """Figures for the manifest; the card has all of them, and how sure they are."""
+    hidden = tuple(f"_{minutes:02d}" for minutes in FORECAST_HORIZONS_MIN if minutes not in _STATED_HORIZONS_MIN)
+    return {name: value for name, value in evaluation.metrics.items() if not name.endswith(hidden)}
 
 
 def _code_version() -> str:

@@ -66,7 +66,7 @@ def _section(run: Run) -> str:
     sides = ", ".join(f"{html.escape(side)} {people} people / {n} windows" for side, (people, n) in run.sides.items())
     return (
         f'<h2 id="{run.task}">{run.task}</h2>\n'
-        f"<p>{began}, {(run.ended_us - run.began_us) / US_PER_S:.0f} s, dataset <code>{run.dataset[:12]}</code>: {"
+        f"<p>{began}, {(run.ended_us - run.began_us) / US_PER_S:.0f} s, dataset <code>{run.dataset[:12]}</code>: "
         f"{sides}. Best epoch {run.best_epoch}; {ended}.</p>\n"
         f'<div class="plots">{"".join(plots)}</div>\n{_gate_table(run)}\n{_figures_table(run)}'
     )
