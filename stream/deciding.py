@@ -29,14 +29,14 @@ class Decide:
         """See ``Half``."""
         owner_of = [f"decide/{record.partition}" for record in records]
         products = Products(list(owner_of))
-        findings: dict[int, list[FindingBatch]] = {}
+        findings: dict[int, list[tuple[Record, FindingBatch]]] = {}
         for record, owner in zip(records, owner_of, strict=True):
             if owners.covers(owner, record.topic, record.offset):
                 continue
             try:
                 if record.topic == Topic.FINDINGS:
                     batch = codec.decode(FindingBatch, record.value, record.content_type)
-                    findings.setdefault(record.partition, []).append(batch)
+                    findings.setdefault(record.partition, []).append((record, batch))
                 else:
                     command = codec.decode(Command, record.value, record.content_type)
                     # What was found before a person acted is decided before their command.
@@ -44,8 +44,8 @@ class Decide:
                     self._add(record.partition, self._of(record.partition).command(command), products)
             except Unusable as why:
                 products.refuse([ingest.refuse(record, why)])
-        for partition, batches in findings.items():
-            self._decide(partition, batches, products)
+        for partition, taken in findings.items():
+            self._decide(partition, taken, products)
         return products
 
     def tick(self, now_us: int) -> Products | None:
@@ -70,9 +70,12 @@ class Decide:
     def _of(self, partition: int) -> Deciding:
         return self._deciding.setdefault(partition, Deciding())
 
-    def _decide(self, partition: int, batches: list[FindingBatch], products: Products) -> None:
-        if batches:
-            self._add(partition, self._of(partition).decide(batches), products)
+    def _decide(self, partition: int, taken: list[tuple[Record, FindingBatch]], products: Products) -> None:
+        if not taken:
+            return
+        decided = self._of(partition).decide([batch for _, batch in taken])
+        products.refuse([ingest.refuse(taken[place][0], why) for place, why in decided.refused])
+        self._add(partition, decided, products)
 
     def _add(self, partition: int, decided: Decided, products: Products) -> None:
         for risks in decided.risks:
