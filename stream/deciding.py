@@ -12,6 +12,7 @@ from stream.pipeline import Products
 from stream.publish import message
 from stream.topics import Topic
 from vitals import codec
+from vitals.alerts import AlertEvent
 from vitals.errors import Unusable
 from vitals.events import Checkpoint, Command, Record
 from vitals.findings import FindingBatch
@@ -49,10 +50,14 @@ class Decide:
         return products
 
     def tick(self, now_us: int) -> Products | None:
-        """See ``Half``."""
+        """Time passes, and how things stand is counted."""
         products = Products([])
         for partition, deciding in self._deciding.items():
             self._add(partition, deciding.tick(now_us), products)
+            census = deciding.census()
+            products.present.update(census.present)
+            products.unacknowledged.update(census.unacknowledged)
+            products.stale.update(census.stale)
         return products
 
     def patients(self) -> int:
@@ -87,5 +92,5 @@ class Decide:
             condition = alert.condition.value if alert.condition is not None else ""
             priority = alert.priority.value if alert.priority is not None else ""
             products.alerts[condition, priority, alert.event.value] += 1
-            if alert.input_ms:
+            if alert.input_ms and alert.event is AlertEvent.RAISED:
                 products.alerted_ms.append(alert.input_ms)

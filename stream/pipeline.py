@@ -53,8 +53,9 @@ class Products:
     risks: int = 0
     alerts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     alerted_ms: list[int] = field(default_factory=list)
-    present: dict[tuple[str, str], int] = field(default_factory=dict)
-    unacknowledged: dict[str, int] = field(default_factory=dict)
+    present: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unacknowledged: Counter[str] = field(default_factory=Counter)
+    stale: Counter[str] = field(default_factory=Counter)
 
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Count what ended without a score, and keep what a person could use."""

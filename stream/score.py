@@ -224,8 +224,8 @@ def _write_annotation(
 
 def _symbols(batch: FindingBatch) -> list[str]:
     p = np.stack([batch.column(f"p_{name}") for name in "nsvfq"], axis=1)
-    known = np.isfinite(p).all(axis=1)
-    best = np.where(known, np.argmax(np.where(known[:, None], p, 0.0), axis=1), _UNCLASSIFIED)
+    known: npt.NDArray[np.bool_] = np.isfinite(p).all(axis=1)
+    best = np.where(known, np.argmax(np.where(known.reshape(-1, 1), p, 0.0), axis=1), _UNCLASSIFIED)
     return [str(symbol) for symbol in _SYMBOLS[best]]
 
 
@@ -252,29 +252,25 @@ def _write_findings(path: Path, findings: Sequence[FindingBatch], alerts: Sequen
     lines: list[tuple[int, dict[str, object]]] = []
     for batch in findings:
         for i in range(len(batch)):
-            lines.append(
-                (
-                    batch.known_us[i],
-                    {
-                        "task": batch.task.value,
-                        "end_s": _seconds(batch.end_us[i]),
-                        "known_s": _seconds(batch.known_us[i]),
-                        "verdict": Verdict(batch.verdict[i]).name.lower(),
-                        "model": batch.model,
-                        "engine": batch.engine,
-                        **{column: batch.values[c][i] for c, column in enumerate(batch.columns)},
-                    },
-                )
-            )
+            finding: dict[str, object] = {
+                "task": batch.task.value,
+                "end_s": _seconds(batch.end_us[i]),
+                "known_s": _seconds(batch.known_us[i]),
+                "verdict": Verdict(batch.verdict[i]).name.lower(),
+                "model": batch.model,
+                "engine": batch.engine,
+                **{column: batch.values[c][i] for c, column in enumerate(batch.columns)},
+            }
+            lines.append((batch.known_us[i], finding))
     for alert in alerts:
-        line = {
+        step: dict[str, object] = {
             "alert": alert.alert_id,
-            "condition": alert.condition.value if alert.condition is not None else None,
-            "event": alert.event.value,
+            "condition": alert.condition,
+            "event": alert.event,
             "onset_s": _seconds(alert.onset_us),
             "known_s": _seconds(alert.time_us),
         }
-        lines.append((alert.time_us, line))
+        lines.append((alert.time_us, step))
     lines.sort(key=lambda line: line[0])
     with path.open("wb") as file:
         for _, line in lines:

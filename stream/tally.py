@@ -41,6 +41,8 @@ class Tally:
             self._gauge["wardwatch_alerts_active"].labels(*condition).set(n)
         for priority, n in products.unacknowledged.items():
             self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
+        for task, n in products.stale.items():
+            self._gauge["wardwatch_patients_stale"].labels(task).set(n)
 
     def _count_events(self, stream: str, products: Products) -> None:
         events = self._counter["wardwatch_events_total"]
