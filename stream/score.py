@@ -224,7 +224,7 @@ def _write_annotation(
 
 def _symbols(batch: FindingBatch) -> list[str]:
     p = np.stack([batch.column(f"p_{name}") for name in "nsvfq"], axis=1)
-    known: npt.NDArray[np.bool_] = np.isfinite(p).all(axis=1)
+    known = np.atleast_1d(np.isfinite(p).all(axis=1))
     best = np.where(known, np.argmax(np.where(known.reshape(-1, 1), p, 0.0), axis=1), _UNCLASSIFIED)
     return [str(symbol) for symbol in _SYMBOLS[best]]
 
