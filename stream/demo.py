@@ -1,0 +1,206 @@
+"""``make demo``: a ward to look at. Kafka, one worker with its board, and everybody in the cast, until Ctrl-C.
+
+With ``--for`` it runs without a person: it sends for so long, acknowledges a few alarms as a nurse would, waits until
+the worker has caught up, and ends with status 0 only if the laws hold: every event sent is accounted for, no finding
+came in two versions, all three streams were scored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from kafka.errors import KafkaError
+
+from stream import children
+from stream.broker import free_ports, open_broker
+from stream.gateways.schedule import in_order
+from stream.rehearsal.cast import HOME_SPEED, Cast, assemble
+from stream.rehearsal.nurse import Nurse
+from stream.rehearsal.readback import Marks, marks, records_since
+from stream.rehearsal.report import READ_BACK, STREAMS, Counted, Report, Stored, report
+from stream.rehearsal.status import Scrape, StatusLine
+from stream.rehearsal.worker import DemoWorker
+from stream.replay import Sender, play
+from vitals.clock import SystemClock
+from vitals.errors import Fault
+from vitals.units import US_PER_S
+
+_CATCH_UP_S: Final = 60.0
+_CAUGHT_UP_SCRAPES: Final = 3
+"""The worker looks at its lag once a second: so many quiet looks in a row, and decide has had its turn too."""
+_STEP_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The command line."""
+
+    speed: float
+    seconds: float | None
+    report: Path | None
+    kafka: str | None
+    http_port: int | None
+
+
+def main(argv: list[str]) -> int:
+    """``python -m stream demo``. 0: ended by Ctrl-C, or the laws hold; 1: they do not, or something is missing."""
+    asked = _asked(argv)
+    with children.signals_as_interrupt():
+        try:
+            return _run(asked)
+        except KeyboardInterrupt:
+            _say("Everything is stopped.")
+            return 1 if asked.seconds else 0
+        except (Fault, KafkaError) as error:
+            _say(str(error))
+            return 1
+
+
+def recordings_folder() -> Path | None:
+    """``WARDWATCH_DATA``, else ``../shared/data`` beside the project; None where there is neither."""
+    named = os.environ.get("WARDWATCH_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+def _asked(argv: list[str]) -> Asked:
+    parser = argparse.ArgumentParser(prog="python -m stream demo", description=__doc__)
+    parser.add_argument("--speed", type=float, default=1.0, help="seconds of recording a second")
+    parser.add_argument("--for", type=float, dest="seconds", metavar="S", help="end after S seconds and check the laws")
+    parser.add_argument("--report", type=Path, help="with --for: where to write the report as JSON")
+    parser.add_argument("--kafka", help="use this broker, host:port, which no other worker is reading")
+    parser.add_argument("--http-port", type=int, help="port of the board (default: a free one)")
+    asked = parser.parse_args(argv)
+    if asked.speed <= 0 or (asked.seconds is not None and asked.seconds <= 0):
+        parser.error("--speed and --for must be positive")
+    if asked.report and not asked.seconds:
+        parser.error("--report needs --for")
+    return Asked(**vars(asked))
+
+
+def _run(asked: Asked) -> int:
+    with ExitStack() as stack:
+        reading = _in_background(stack)
+        _say("Starting Kafka")
+        bootstrap = stack.enter_context(open_broker(asked.kafka))
+        since = marks(bootstrap, READ_BACK)
+        _say("Starting the worker (the first start on a machine compiles the signal path)")
+        worker = stack.enter_context(DemoWorker(bootstrap, asked.http_port or free_ports(1)[0]))
+        cast = reading.result()
+        worker.wait_until_ready()
+        _introduce(cast, bootstrap, worker)
+        with closing(Sender(bootstrap)) as sender:
+            seconds = _rehearse(asked, cast, sender, worker, bootstrap)
+        _say("Waiting until the worker has caught up")
+        counted = _caught_up(worker, sender)
+        made, broken = report(seconds, sender.events, counted, _stored(bootstrap, since))
+    return _conclude(asked, made, broken)
+
+
+def _in_background(stack: ExitStack) -> Future[Cast]:
+    """The recordings are read while broker and worker start."""
+    pool = ThreadPoolExecutor(1, "cast")
+    stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+    return pool.submit(assemble, recordings_folder())
+
+
+def _introduce(cast: Cast, bootstrap: str, worker: DemoWorker) -> None:
+    _say(f"Kafka       {bootstrap}")
+    _say(f"Worker log  {worker.log}")
+    _say(f"Retrain     WARDWATCH_KAFKA={bootstrap} .venv/bin/python -m trainer once --task breast")
+    _say(f"Patients    {len(cast.patients)}; glucose of those at home runs {HOME_SPEED:g} times faster than real time")
+    for note in cast.notes:
+        _say(f"            {note}")
+    _say(f"\nWard board  {worker.address}\n")
+
+
+def _rehearse(asked: Asked, cast: Cast, sender: Sender, worker: DemoWorker, bootstrap: str) -> float:
+    """Sends and shows how it goes for the seconds asked for, or until Ctrl-C. The seconds that it took."""
+    line = StatusLine(len(cast.patients))
+    begin = time.monotonic()
+    with ExitStack() as stack:
+        nurse = stack.enter_context(closing(Nurse(bootstrap, sender.send))) if asked.seconds else None
+        stack.callback(line.end)
+        gateways = stack.enter_context(_playing(cast, sender, asked.speed))
+        while asked.seconds is None or time.monotonic() - begin < asked.seconds:
+            worker.must_run()
+            if not gateways.is_alive():
+                break
+            line.show(time.monotonic() - begin, sender.events.total(), Scrape.of(worker.metrics()))
+            if nurse is not None:
+                nurse.look_after()
+            gateways.join(_STEP_S if asked.seconds is None else min(_STEP_S, asked.seconds))
+        return time.monotonic() - begin
+
+
+@contextmanager
+def _playing(cast: Cast, sender: Sender, speed: float) -> Iterator[threading.Thread]:
+    """Everybody sends, in a thread, for the time of the block. Raises ``Fault`` when the thread failed."""
+    start_us = SystemClock().now_us()
+    stop = threading.Event()
+    failed: list[Exception] = []
+
+    def send() -> None:
+        try:
+            play(in_order(cast.schedules(start_us, speed, run=str(start_us // US_PER_S))), sender.send, stop)
+        except Exception as error:  # noqa: BLE001  told by the one who waits
+            failed.append(error)
+
+    thread = threading.Thread(target=send, name="gateways", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join()
+    if failed:
+        raise Fault(f"the gateways stopped: {failed[0]}")
+
+
+def _caught_up(worker: DemoWorker, sender: Sender) -> Counted:
+    """The worker's counts once they stand still and everything is accounted for, or as they are after a minute."""
+    give_up = time.monotonic() + _CATCH_UP_S
+    quiet = 0
+    while True:
+        worker.must_run()
+        text = worker.metrics()
+        counted = Counted.scraped(text)
+        whole = all(counted.total(stream) == sender.events[topic] for topic, stream in STREAMS.items())
+        quiet = quiet + 1 if whole and not Scrape.of(text).lag else 0
+        if quiet >= _CAUGHT_UP_SCRAPES or time.monotonic() > give_up:
+            return counted
+        time.sleep(_STEP_S)
+
+
+def _stored(bootstrap: str, since: Marks) -> Iterator[Stored]:
+    for topic in READ_BACK:
+        for record in records_since(bootstrap, topic, since):
+            yield Stored(topic, record.timestamp, record.value)
+
+
+def _conclude(asked: Asked, made: Report, broken: list[str]) -> int:
+    text = msgspec.json.format(msgspec.json.encode(made), indent=2).decode()
+    if asked.report is not None:
+        asked.report.write_text(text + "\n")
+    else:
+        _say(text)
+    for law in broken:
+        _say(f"Broken: {law}")
+    _say("The laws do not hold." if broken else "The laws hold.")
+    return 1 if broken else 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

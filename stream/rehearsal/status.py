@@ -1,0 +1,96 @@
+"""One line that says how it goes, from one scrape of the worker."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+_EVERY_S: Final = 10.0
+"""How often the line comes where it cannot be written over itself."""
+
+
+@dataclass(slots=True)
+class Scrape:
+    """What the line needs. ``slowness``: upper bounds in seconds and how many findings stayed below each."""
+
+    ended: int = 0
+    refused: int = 0
+    findings: int = 0
+    raised: int = 0
+    active: int = 0
+    lag: int = 0
+    slowness: dict[float, float] = field(default_factory=lambda: defaultdict(float))
+
+    @classmethod
+    def of(cls, text: str) -> Scrape:
+        """From the text of ``/metrics``."""
+        scrape = cls()
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                scrape._take(sample.name, sample.labels, sample.value)
+        return scrape
+
+    def percentile_ms(self, share: float) -> float:
+        """Time within which ``share`` of the findings came, as finely as the buckets tell; NaN before the first."""
+        bounds = sorted(self.slowness.items())
+        wanted = share * bounds[-1][1] if bounds else 0.0
+        if not wanted:
+            return math.nan
+        lower, below = 0.0, 0.0
+        for upper, count in bounds:
+            if count >= wanted:
+                return 1000 * (
+                    lower if math.isinf(upper) else lower + (upper - lower) * (wanted - below) / (count - below)
+                )
+            lower, below = upper, count
+        return math.nan
+
+    def _take(self, name: str, labels: dict[str, str], value: float) -> None:
+        match name:
+            case "wardwatch_events_total":
+                self.ended += int(value)
+                self.refused += int(value) if labels["outcome"] != "scored" else 0
+            case "wardwatch_findings_total":
+                self.findings += int(value)
+            case "wardwatch_alerts_total" if labels["event"] == "raised":
+                self.raised += int(value)
+            case "wardwatch_alerts_active":
+                self.active += int(value)
+            case "wardwatch_lag_records":
+                self.lag += int(value)
+            case "wardwatch_event_to_finding_seconds_bucket":
+                self.slowness[float(labels["le"])] += value
+
+
+class StatusLine:
+    """Written over itself on a terminal; elsewhere a new line from time to time."""
+
+    def __init__(self, patients: int) -> None:
+        self._patients = patients
+        self._over = sys.stdout.isatty()
+        self._last_s = -math.inf
+
+    def show(self, elapsed_s: float, sent: int, scrape: Scrape) -> None:
+        """``sent``: events handed to the broker so far."""
+        if not self._over and elapsed_s - self._last_s < _EVERY_S:
+            return
+        self._last_s = elapsed_s
+        minutes, seconds = divmod(int(elapsed_s), 60)
+        p50, p99 = (f"{ms:.0f}" if ms == ms else "–" for ms in map(scrape.percentile_ms, (0.5, 0.99)))  # noqa: PLR0124
+        line = (
+            f"{minutes:02}:{seconds:02}  events {sent}  findings {scrape.findings}  refused {scrape.refused}  "
+            f"alarms {scrape.raised} ({scrape.active} present)  patients {self._patients}  lag {scrape.lag}  "
+            f"p50 {p50} ms  p99 {p99} ms"
+        )
+        sys.stdout.write(f"\r\x1b[K{line}" if self._over else f"{line}\n")
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """What comes next starts on a line of its own."""
+        if self._over:
+            sys.stdout.write("\n")
