@@ -37,8 +37,12 @@ def announce(
         action=action,
         report=report,
     )
+    deadline_ms = round(_DEADLINE_S * 1000)
     try:
-        with closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
+        producer = KafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", bootstrap_timeout_ms=deadline_ms, max_block_ms=deadline_ms
+        )
+        with closing(producer):
             sent = producer.send(RELEASES_TOPIC, key=bundle.task.encode(), value=codec.encode(release))
             sent.get(timeout=_DEADLINE_S)
     except KafkaError as error:

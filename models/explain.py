@@ -35,9 +35,9 @@ def occluded(bundle: Bundle, engine: Engine, window: Arrays, column: str) -> dic
     variants: dict[str, Array] = {
         spec.name: np.repeat(window[spec.name], len(pieces) + 1, axis=0) for spec in manifest.inputs
     }
-    usual = {name: np.median(rows, axis=0) for name, rows in bundle.golden_inputs.items()}
+    usual = {name: np.median(rows.astype(np.float64), axis=0) for name, rows in bundle.golden_inputs.items()}
     for row, (name, piece) in enumerate(pieces):
-        variants[name][(row, *piece)] = usual[name][piece]
+        variants[name][row][piece] = usual[name][piece]
     values = calibrated(manifest, engine.infer(variants))[:, manifest.columns.index(column)]
     carried = {spec.name: np.zeros(spec.row_shape) for spec in manifest.inputs}
     for (name, piece), hidden in zip(pieces, values[:-1], strict=True):

@@ -109,7 +109,7 @@ class SubBatched:
         for name, array in varied.items():
             if np.issubdtype(array.dtype, np.floating):
                 scale = 1 - _VARIATION * (np.arange(rows) // golden)
-                varied[name] = (array.T * scale).T.astype(array.dtype)
+                varied[name] = (array.astype(np.float64).T * scale).T.astype(array.dtype)
         return {name: np.ascontiguousarray(array) for name, array in varied.items()}
 
     def _sizes_of_same_bits(self) -> tuple[int, ...]:
