@@ -57,7 +57,7 @@ _BOARD: Final = (Role.ALL, Role.BOARD)
 def main(environment: Mapping[str, str]) -> int:
     """Run the worker until SIGTERM or SIGINT (0), or until something fails (1)."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    for noisy in ("faust", "mode", "aiokafka", "kafka"):
+    for noisy in ("faust", "mode", "aiokafka", "kafka", transport.__name__):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = config.read(environment)

@@ -88,7 +88,9 @@ class ModelSlot:
 
     def stage(self, bundle: Bundle) -> bool:
         """Open, check and warm ``bundle`` beside what serves. False, and told, when it cannot serve here."""
-        if self._active is not None and self._active.bundle.hash == bundle.hash:
+        with self._handover:
+            newest = self._warmed or self._active
+        if newest is not None and newest.bundle.hash == bundle.hash:
             return True
         if bundle.task is not self.task or bundle.manifest.window != self._window:
             return self._refuse(bundle, f"it is for {bundle.task} on {bundle.manifest.window}")
