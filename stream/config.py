@@ -63,6 +63,13 @@ TABLE: Final = (
     Setting(field="alertmanager", meaning="Alertmanager address for clinical alarms, empty: none", default=""),
     Setting(field="webhook", meaning="webhook address for clinical alarms, empty: none", default=""),
     Setting(field="webhook_secret", meaning="key that signs webhook bodies", default=""),
+    Setting(
+        field="webhook_patient",
+        meaning="1: webhook bodies name the patient; 0: nobody is named",
+        default="0",
+        lower=0,
+        upper=1,
+    ),
 )
 
 
@@ -91,6 +98,7 @@ class Settings:
     alertmanager: str
     webhook: str
     webhook_secret: str
+    webhook_patient: int
 
     def __repr__(self) -> str:
         shown = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if "secret" not in f.name)
