@@ -1,0 +1,282 @@
+"""The ward board: pages, live frames and commands over HTTP, from the topics alone.
+
+    ecg.v1 ──── TraceReader ─► Traces ─┐
+    findings.v1 ─ Reader ─┐            ├─► Viewer (one a browser) ─► WebSocket /live
+    risk.v1 ───── Reader ─┼─► Ward ────┘
+    alerts.v1 ─── Reader ─┘                 POST /api/… ─► CommandDesk ─► commands.v1
+
+Not a medical device, and never the sole alarm. It has no log-in of its own: put it behind the site's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from stream.topics import Topic
+from stream.web import tiles
+from stream.web.commands import REQUESTS, CommandDesk, parse
+from stream.web.reader import Reader, Report, Taken
+from stream.web.tracereader import TraceReader
+from stream.web.traces import Traces
+from stream.web.viewer import Viewer, parse_view
+from stream.web.ward import Ward
+from vitals import codec
+from vitals.alerts import AlertTransition
+from vitals.clock import Clock
+from vitals.errors import Fault
+from vitals.findings import FindingBatch
+from vitals.risk import RiskBatch
+
+_log = logging.getLogger(__name__)
+
+STATIC: Final = Path(__file__).parent / "static"
+CAPACITY: Final = 20_000
+MAX_VIEWERS: Final = 64
+_TICK_S: Final = 0.25
+_SEND_DEADLINE_S: Final = 20.0
+_MAX_BODY: Final = 4096
+_TIDY_S: Final = 60.0
+
+_LIVE_S: Final = 90.0
+_FINDINGS_S: Final = 6 * 3600.0
+_RISK_S: Final = 900.0
+_ALERTS_S: Final = 72 * 3600.0
+_MOST: Final = 4000
+"""Records of a partition that are read back: a board stands within seconds, whatever the size of the ward."""
+
+_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class BoardServer:
+    """``start`` and ``stop`` its threads from anywhere; ``routes`` belong to one aiohttp application."""
+
+    def __init__(self, kafka: str, clock: Clock) -> None:
+        self.ward = Ward(clock, CAPACITY)
+        self.traces = Traces()
+        self._kafka = kafka
+        self._clock = clock
+        self._desk = CommandDesk(kafka, clock)
+        self._files = {path.name: _file(path) for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES}
+        self._viewers: set[Viewer] = set()
+        self._stopping = False
+        self._last_tidy_us = clock.now_us()
+        self._readers: list[Reader | TraceReader] = []
+
+    def routes(self) -> list[web.RouteDef]:
+        """Everything the board serves."""
+        return [
+            web.get("/", self._page),
+            web.get("/static/{name}", self._static),
+            web.get("/live", self._live),
+            web.get("/api/ward", self._snapshot),
+            *(web.post(f"/api/{action}", self._command(action)) for action in REQUESTS),
+        ]
+
+    def start(self) -> None:
+        """Begin to read the topics. Returns at once: a broker that is not there yet is waited for."""
+        self._readers = [
+            self._reader(Topic.ALERTS, self._take_alert, "alerts", _ALERTS_S, most=5 * _MOST),
+            self._reader(Topic.FINDINGS, self._take_findings, "findings", _LIVE_S),
+            self._reader(Topic.RISK, self._take_risks, "risk", _LIVE_S),
+            self._reader(Topic.FINDINGS, self._take_findings, "findings past", _FINDINGS_S, only_before_s=_LIVE_S),
+            self._reader(Topic.RISK, self._take_risks, "risk past", _RISK_S, only_before_s=_LIVE_S),
+            TraceReader(self._kafka, self.traces, self._report("ecg"), self._clock),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def stop(self) -> None:
+        """End the threads and say good-bye to the browsers."""
+        self._stopping = True
+        for reader in self._readers:
+            reader.stop()
+        self._desk.close()
+
+    def _reader(
+        self,
+        topic: Topic,
+        take: Callable[[Taken], None],
+        name: str,
+        back_s: float,
+        *,
+        most: int = _MOST,
+        only_before_s: float | None = None,
+    ) -> Reader:
+        report = self._report(name)
+        return Reader(
+            self._kafka, topic, take, report, self._clock, back_s=back_s, most=most, only_before_s=only_before_s
+        )
+
+    def _report(self, name: str) -> Report:
+        return lambda state, refused: self.ward.feed(name, state, refused)
+
+    def _take_findings(self, record: Taken) -> None:
+        self.ward.take_findings(codec.decode(FindingBatch, record.value, record.content_type), record.arrived_us)
+
+    def _take_risks(self, record: Taken) -> None:
+        self.ward.take_risks(codec.decode(RiskBatch, record.value, record.content_type), record.arrived_us)
+
+    def _take_alert(self, record: Taken) -> None:
+        self.ward.take_alert(codec.decode(AlertTransition, record.value, record.content_type), record.arrived_us)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return self._serve(request, "index.html")
+
+    async def _static(self, request: web.Request) -> web.Response:
+        return self._serve(request, request.match_info["name"])
+
+    def _serve(self, request: web.Request, name: str) -> web.Response:
+        file = self._files.get(name)
+        if file is None:
+            return web.Response(status=404, headers=_HEADERS)
+        headers = {**_HEADERS, "Cache-Control": "no-cache", "ETag": file.etag}
+        if request.headers.get("If-None-Match") == file.etag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=file.body, content_type=file.content_type, charset="utf-8", headers=headers)
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        if not _is_same_origin(request):
+            return _refusal(403, "another site asks")
+        try:
+            asked = {name: int(request.query[name]) for name in ("page", "size") if name in request.query}
+            named = {name: request.query[name] for name in ("order", "find") if name in request.query}
+            view = parse_view(_encode({**asked, **named}))
+        except ValueError:
+            return _refusal(400, "page, size, order (bed, urgency), find")
+        frame, _ = self.ward.frame(view)
+        beds = self.ward.changed(frame.order, {})
+        return _json(tiles.Snapshot(self.ward.now_us(), frame, beds))
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        if not _is_same_origin(request):
+            return _refusal(403, "another site asks")
+        if len(self._viewers) >= MAX_VIEWERS:
+            return _refusal(503, "too many viewers")
+        # permessage-deflate keeps state and costs more than it saves on noise
+        socket = web.WebSocketResponse(max_msg_size=_MAX_BODY, heartbeat=20.0, timeout=1.0, compress=False)
+        await socket.prepare(request)
+        viewer = Viewer(self.ward, self.traces)
+        self._viewers.add(viewer)
+        asked = asyncio.Event()
+        telling = asyncio.create_task(self._tell(request, socket, viewer, asked))
+        try:
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    break
+                try:
+                    viewer.view = parse_view(message.data)
+                    asked.set()
+                except ValueError:
+                    await socket.close(code=WSCloseCode.POLICY_VIOLATION)
+        finally:
+            telling.cancel()
+            self._viewers.discard(viewer)
+            self._put_on_view()
+        return socket
+
+    async def _tell(
+        self, request: web.Request, socket: web.WebSocketResponse, viewer: Viewer, asked: asyncio.Event
+    ) -> None:
+        try:
+            while not self._stopping:
+                frames, traces = viewer.next_frames()
+                self._put_on_view()
+                async with asyncio.timeout(_SEND_DEADLINE_S):
+                    for frame in frames:
+                        await socket.send_str(frame.decode())
+                    if traces is not None:
+                        await socket.send_bytes(traces)
+                self._tidy()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_TICK_S):
+                        await asked.wait()
+                asked.clear()
+            await socket.close(code=WSCloseCode.GOING_AWAY)
+        except (ConnectionError, TimeoutError):
+            # a browser that takes nothing for so long will not take a farewell either
+            if request.transport is not None:
+                request.transport.abort()
+
+    def _put_on_view(self) -> None:
+        self.traces.show({name for viewer in self._viewers for name in viewer.names})
+
+    def _tidy(self) -> None:
+        now_us = self._clock.now_us()
+        if now_us - self._last_tidy_us >= _TIDY_S * 1e6:
+            self._last_tidy_us = now_us
+            self.ward.forget_the_silent()
+
+    def _command(self, action: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            if not _is_same_origin(request):
+                return _refusal(403, "another site asks")
+            if request.content_type != "application/json":
+                return _refusal(415, "application/json")
+            if request.content_length is None or request.content_length > _MAX_BODY:
+                return _refusal(413, f"at most {_MAX_BODY} bytes, with their length")
+            try:
+                wanted = parse(action, await request.content.readexactly(request.content_length))
+            except (ValueError, asyncio.IncompleteReadError) as error:
+                return _refusal(422, str(error))
+            try:
+                loop = asyncio.get_running_loop()
+                when_us = await loop.run_in_executor(self._desk.threads, self._desk.send, wanted)
+            except Fault as fault:
+                _log.error("%s: %s", action, fault)
+                return _refusal(503, str(fault))
+            return _json({"whenUs": when_us}, status=202)
+
+        return handle
+
+
+def _is_same_origin(request: web.Request) -> bool:
+    """Whether no other site's page sent this. Browsers say where a request comes from; other programs need not."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == request.host
+
+
+def _refusal(status: int, why: str) -> web.Response:
+    return _json({"refused": why}, status=status)
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    headers = {**_HEADERS, "Cache-Control": "no-store"}
+    return web.Response(body=_encode(body), status=status, content_type="application/json", headers=headers)
+
+
+def _file(path: Path) -> _File:
+    body = path.read_bytes()
+    return _File(body, _TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:20]}"')

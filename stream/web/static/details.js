@@ -1,0 +1,155 @@
+// One bed in full: every alarm with its evidence, what the risk rests on, the larger glucose plot.
+
+import { drawGlucose } from "./glucoseplot.js";
+import { alarmWords, signalWords } from "./tile.js";
+import { LOOKED_FOR, PRIORITY, TASK, VERDICT, element, isBelieved, percent, span, whole } from "./words.js";
+
+const REFRESH_MS = 1000;
+const PAUSE_S = 120;
+
+export class Details {
+  constructor(dialog, act) {
+    this.dialog = dialog;
+    this.act = act; // { acknowledge(alarm), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
+    this.tile = null;
+    dialog.addEventListener("close", () => {
+      this.tile?.name.focus();
+      this.tile = null;
+      clearInterval(this.timer);
+    });
+  }
+
+  open(tile) {
+    this.tile = tile;
+    this.drawn = "";
+    this.refresh();
+    this.dialog.showModal();
+    this.paint();
+    this.timer = setInterval(() => this.refresh(), REFRESH_MS);
+  }
+
+  refresh() {
+    const { tile } = this;
+    if (!tile) return;
+    const state = JSON.stringify([tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
+    if (state === this.drawn) return;
+    this.drawn = state;
+    const focused = document.activeElement?.dataset?.does;
+    this.dialog.replaceChildren(...this.parts());
+    if (focused) this.dialog.querySelector(`[data-does="${CSS.escape(focused)}"]`)?.focus();
+    if (this.dialog.open) this.paint();
+  }
+
+  paint() {
+    drawGlucose(this.plot, this.tile.glucose, devicePixelRatio, true);
+  }
+
+  parts() {
+    const { tile } = this;
+    const title = element("h2", "", tile.bed);
+    title.id = "details-bed";
+    const close = this.button("Close", "close", () => this.dialog.close());
+    const head = element("div", "details-head");
+    head.append(title, this.pauseButton(), close);
+    this.plot = element("canvas", "fan large");
+    return [head, this.alarmPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+  }
+
+  heading(text) {
+    return element("h3", "", text);
+  }
+
+  button(text, does, onClick) {
+    const made = element("button", "", text);
+    made.type = "button";
+    made.dataset.does = does;
+    made.addEventListener("click", onClick);
+    return made;
+  }
+
+  pauseButton() {
+    const { tile } = this;
+    return tile.pausedUntilUs / 1000 > this.act.nowMs()
+      ? this.button("Resume alarms", "pause", () => this.act.resume(tile.bed))
+      : this.button("Pause alarms 2 min", "pause", () => this.act.pause(tile.bed, PAUSE_S));
+  }
+
+  alarmPart() {
+    const part = element("section", "details-alarms");
+    part.append(this.heading("Open alarms"));
+    if (!this.tile.alarms.length) part.append(element("p", "none", "none"));
+    for (const alarm of this.tile.alarms) {
+      const row = element("div", "details-alarm");
+      row.dataset.priority = alarm.priority;
+      row.dataset.signal = alarm.signal;
+      const words = element("div", "words");
+      words.append(
+        element("span", "mark", PRIORITY[alarm.priority].mark),
+        element("b", "", ` ${alarmWords(alarm)}`),
+        element("div", "evidence", `${PRIORITY[alarm.priority].word} · ${alarm.kind} · ${signalWords(alarm, this.act.nowMs())}`),
+      );
+      if (alarm.measure) {
+        const limit = alarm.limit === null ? "" : `, limit ${alarm.limit} ${alarm.unit}`;
+        const value = alarm.value === null ? "not measured" : `${Math.round(100 * alarm.value) / 100} ${alarm.unit}`;
+        words.append(element("div", "evidence", `${alarm.measure}: ${value}${limit}`));
+      }
+      const does = element("div", "does");
+      if (alarm.signal !== "acknowledged") {
+        const ack = this.button("Acknowledge", `ack-${alarm.alertId}`, () => this.act.acknowledge(alarm));
+        ack.disabled = this.act.pending.has(alarm.alertId);
+        does.append(ack);
+      }
+      for (const [value, text] of [["true", "True"], ["false", "False alarm"], ["not-actionable", "Not actionable"]]) {
+        does.append(this.button(text, `${value}-${alarm.alertId}`, () => this.act.judge(alarm, value)));
+      }
+      row.append(words, does);
+      part.append(row);
+    }
+    return part;
+  }
+
+  glucosePart() {
+    const { glucose } = this.tile;
+    if (!glucose) return element("p", "none", "no glucose");
+    const words = [`${whole(glucose.mgDl)} mg/dL`];
+    if (glucose.pLow !== null) words.push(`below 70 within the hour: ${percent(glucose.pLow)}`);
+    if (glucose.pHigh !== null) words.push(`above 180 within the hour: ${percent(glucose.pHigh)}`);
+    if (!isBelieved(glucose.verdict)) words.push(VERDICT[glucose.verdict] ?? glucose.verdict);
+    return element("p", "", words.join(" · "));
+  }
+
+  riskPart() {
+    const { risk } = this.tile;
+    const part = element("section");
+    part.append(this.heading("Risk"));
+    if (!risk) {
+      part.append(element("p", "none", "none yet"));
+      return part;
+    }
+    const range = risk.p === null ? "no vital sign is known" : `${percent(risk.p)}, interval ${percent(risk.lower)} to ${percent(risk.upper)}`;
+    part.append(element("p", "", `${risk.band} within ${risk.horizonMin} min: ${range}`));
+    const table = element("table");
+    const head = element("tr");
+    for (const text of ["Input", "State", "Age", "Says"]) head.append(element("th", "", text));
+    table.append(head);
+    for (const input of risk.inputs) {
+      const row = element("tr");
+      const cells = [TASK[input.task] ?? input.task, input.state, input.ageS === null ? "" : span(input.ageS), input.says === null ? "" : percent(input.says)];
+      for (const text of cells) row.append(element("td", "", text));
+      table.append(row);
+    }
+    part.append(table);
+    return part;
+  }
+
+  imagePart() {
+    const part = element("section");
+    part.append(this.heading("Images"));
+    if (!this.tile.images.length) part.append(element("p", "none", "none"));
+    for (const image of this.tile.images) {
+      const result = isBelieved(image.verdict) ? `${LOOKED_FOR[image.task] ?? ""} ${percent(image.p)}` : VERDICT[image.verdict] ?? image.verdict;
+      part.append(element("p", "", `${TASK[image.task] ?? image.task}: ${result}`));
+    }
+    return part;
+  }
+}

@@ -1,0 +1,275 @@
+// The board: puts the parts together, keeps the grid, and draws.
+
+import { AlarmStrip } from "./alarmstrip.js";
+import { Details } from "./details.js";
+import { Identity, send } from "./identity.js";
+import { Link } from "./link.js";
+import { Tile } from "./tile.js";
+import { parseTraces } from "./traceframes.js";
+import { PRIORITY, element, setText } from "./words.js";
+
+const REFRESH_MS = 250;
+const PENDING_MS = 8000;
+const HOLD_MS = 2500;
+const BEST_WIDTH = 350;
+const BEST_HEIGHT = 205;
+const MIN_HEIGHT = 168;
+
+const byId = (id) => document.getElementById(id);
+const grid = byId("grid");
+const tiles = new Map(); // key -> Tile
+const pending = new Map(); // alert id -> when it was sent (ms)
+const view = { page: 0, size: 16, order: "bed", find: "" };
+let ward = null;
+let wantedOrder = [];
+let lastTouch = -Infinity;
+
+const identity = new Identity(byId("identity"), byId("who"));
+const actions = { acknowledge, open: (tile) => details.open(tile), find: showBed };
+const strip = new AlarmStrip(byId("alarms"), byId("say-now"), byId("say"), actions);
+const details = new Details(byId("details"), {
+  acknowledge,
+  pending,
+  nowMs: () => link.nowMs(),
+  pause: (bed, seconds) => request("pause", { bed, seconds }, `Pause of ${bed}`),
+  resume: (bed) => request("resume", { bed }, `Resume of ${bed}`),
+  judge: (alarm, value) =>
+    request("judge", { bed: alarm.bed, alertId: alarm.alertId, condition: alarm.condition, onsetUs: alarm.onsetUs, value }, "Judgement"),
+});
+const link = new Link({ json: takeFrame, traces: takeTraces, state: showLink });
+
+// ---- what comes in
+
+function takeFrame(frame) {
+  if (frame.type === "ward") takeWard(frame);
+  else if (frame.type === "beds") takeBeds(frame.beds);
+}
+
+function takeWard(frame) {
+  ward = frame;
+  wantedOrder = frame.order;
+  strip.take(frame.alarms, frame.alarmTotal);
+  showCounts(frame.counts);
+  setText(byId("page"), `${frame.page + 1} / ${frame.pages}`);
+  byId("previous").disabled = frame.page === 0;
+  byId("next").disabled = frame.page + 1 >= frame.pages;
+  byId("nobody").hidden = frame.order.length > 0;
+  setText(byId("nobody"), frame.total ? "No bed matches." : "No bed has sent anything yet.");
+  setText(byId("engines"), frame.engines.map(({ task, engine, model }) => `${task} ${engine} ${model.slice(0, 8)}`).join("  ·  "));
+  const unusual = frame.feeds.filter(({ name, state, refused }) => refused || (state !== "live" && !name.endsWith("past")) || state === "trouble");
+  const notes = unusual.map(({ name, state, refused }) => `${name}: ${state}${refused ? `, ${refused} unreadable` : ""}`);
+  if (frame.notCarried) notes.push(`${frame.notCarried} records of beds beyond the board's capacity`);
+  setText(byId("feeds"), notes.join("  ·  "));
+}
+
+function takeBeds(beds) {
+  for (const news of beds) {
+    let tile = tiles.get(news.key);
+    if (tile && tile.bed !== news.bed) {
+      tile.root.remove();
+      tiles.delete(news.key);
+      tile = null;
+    }
+    if (!tile) {
+      tile = new Tile(news.key, news.bed, actions);
+      tiles.set(news.key, tile);
+    }
+    tile.take(news);
+    settlePending(tile);
+  }
+  arrange();
+}
+
+function takeTraces(buffer) {
+  const nowMs = performance.now();
+  for (const chunk of parseTraces(buffer)) tiles.get(chunk.key)?.sweep.take(chunk, nowMs);
+}
+
+function showLink(state) {
+  if (document.documentElement.dataset.link === state) return;
+  document.documentElement.dataset.link = state;
+  setText(byId("link"), state);
+  const lost = byId("lost");
+  lost.hidden = state !== "lost";
+  lost.textContent = state === "lost" ? "CONNECTION LOST \u2013 nothing on this page is live. Go to the bedside monitors." : "";
+}
+
+function showCounts(counts) {
+  const list = byId("counts");
+  const rows = [
+    ["high", `${PRIORITY.high.mark} High`, counts.high],
+    ["medium", `${PRIORITY.medium.mark} Medium`, counts.medium],
+    ["low", `${PRIORITY.low.mark} Low`, counts.low],
+    ["answered", "Acknowledged", counts.acknowledged],
+    ["paused", "Paused", counts.paused],
+    ["silent", "Silent ECG", counts.silent],
+    ["beds", "Beds", ward.total],
+  ];
+  if (!list.children.length) {
+    for (const [name, text] of rows) {
+      const item = element("li", "count");
+      item.dataset.name = name;
+      item.append(element("b"), element("span", "", text));
+      list.append(item);
+    }
+  }
+  rows.forEach(([, , value], i) => {
+    const item = list.children[i];
+    setText(item.firstChild, String(value));
+    item.dataset.zero = String(value === 0);
+  });
+}
+
+// ---- the grid
+
+/** Puts the tiles in the order the server wants, but never under a finger: a click must hit what it was aimed at. */
+function arrange() {
+  const isHeld = view.order === "urgency" && performance.now() - lastTouch < HOLD_MS;
+  const wanted = wantedOrder.filter((key) => tiles.has(key)).map((key) => tiles.get(key).root);
+  const there = [...grid.children];
+  if (wanted.length === there.length && wanted.every((root, i) => root === there[i])) return;
+  if (isHeld && wanted.length === there.length && wanted.every((root) => root.parentNode === grid)) return;
+  const focused = document.activeElement;
+  for (const [key, tile] of tiles) {
+    if (!wantedOrder.includes(key)) {
+      tile.root.remove();
+      tiles.delete(key);
+    }
+  }
+  wanted.forEach((root, i) => {
+    if (grid.children[i] !== root) grid.insertBefore(root, grid.children[i] ?? null);
+  });
+  if (focused instanceof HTMLElement && focused.isConnected && focused !== document.activeElement) focused.focus();
+  fitGrid();
+}
+
+function fitGrid() {
+  const count = grid.children.length;
+  if (!count) return;
+  const { clientWidth: width, clientHeight: height } = grid;
+  let best = { score: -1, columns: 1, rows: 1 };
+  for (let columns = 1; columns <= 12; columns++) {
+    const rows = Math.ceil(count / columns);
+    const score = Math.min(width / columns / BEST_WIDTH, Math.max(height / rows, MIN_HEIGHT) / BEST_HEIGHT);
+    const isNarrow = width / columns < 215 && columns > 1;
+    if (score > best.score && !isNarrow) best = { score, columns, rows };
+  }
+  grid.style.gridTemplateColumns = `repeat(${best.columns}, minmax(0, 1fr))`;
+  grid.style.gridAutoRows = `minmax(${MIN_HEIGHT}px, ${Math.floor((height - 6 * (best.rows - 1)) / best.rows)}px)`;
+  resizeTiles();
+}
+
+function resizeTiles() {
+  for (const tile of tiles.values()) if (tile.root.isConnected) tile.resize(devicePixelRatio);
+}
+
+new ResizeObserver(fitGrid).observe(grid);
+for (const kind of ["pointerdown", "pointermove"]) grid.addEventListener(kind, () => (lastTouch = performance.now()));
+
+// ---- what the person asks for
+
+function setView(change) {
+  Object.assign(view, change);
+  link.show({ ...view });
+}
+
+byId("order").addEventListener("change", (event) => setView({ order: event.target.value, page: 0 }));
+byId("size").addEventListener("change", (event) => setView({ size: Number(event.target.value), page: 0 }));
+byId("find").addEventListener("input", (event) => setView({ find: event.target.value.trim(), page: 0 }));
+byId("previous").addEventListener("click", () => setView({ page: Math.max(0, ward.page - 1) }));
+byId("next").addEventListener("click", () => setView({ page: ward.page + 1 }));
+
+grid.addEventListener("keydown", (event) => {
+  const root = event.target.closest(".tile");
+  if (!root || event.ctrlKey || event.metaKey || event.altKey) return;
+  const tile = [...tiles.values()].find((one) => one.root === root);
+  const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+  const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
+  if (event.key in moves) {
+    const place = [...grid.children].indexOf(root) + moves[event.key];
+    grid.children[place]?.focus();
+  } else if (event.key === "Enter" && event.target === root) details.open(tile);
+  else if (event.key.toLowerCase() === "a" && event.target === root) tile.acknowledge();
+  else return;
+  event.preventDefault();
+});
+
+function showBed(alarm) {
+  const tile = tiles.get(alarm.key);
+  if (!tile) {
+    byId("find").value = alarm.bed;
+    setView({ find: alarm.bed, page: 0 });
+    return;
+  }
+  tile.root.scrollIntoView({ block: "nearest" });
+  tile.root.focus();
+}
+
+async function request(action, body, what) {
+  const held = await identity.needed();
+  if (!held) return false;
+  try {
+    await send(action, { ...body, who: held.who, role: held.role });
+    return true;
+  } catch (error) {
+    toast(`${what} was NOT recorded: ${error.message}`);
+    return false;
+  }
+}
+
+async function acknowledge(alarm) {
+  const what = `Acknowledgement of bed ${alarm.bed}`;
+  const body = { bed: alarm.bed, alertId: alarm.alertId, condition: alarm.condition };
+  if (pending.has(alarm.alertId)) return;
+  if (await request("acknowledge", body, what)) pending.set(alarm.alertId, performance.now());
+}
+
+function settlePending(tile) {
+  const open = new Map(tile.alarms.map((alarm) => [alarm.alertId, alarm.signal]));
+  for (const alarm of tile.alarms) if (open.get(alarm.alertId) === "acknowledged") pending.delete(alarm.alertId);
+}
+
+function expirePending() {
+  const open = new Set(strip.alarms.filter(({ signal }) => signal !== "acknowledged").map(({ alertId }) => alertId));
+  for (const [id, sentAt] of pending) {
+    if (!open.has(id) && ward.alarmTotal <= ward.alarms.length) pending.delete(id);
+    else if (performance.now() - sentAt > PENDING_MS) {
+      pending.delete(id);
+      toast("The acknowledgement is recorded, but the alarm service has not answered.");
+    }
+  }
+}
+
+function toast(text) {
+  const made = element("p", "toast", text);
+  byId("toasts").append(made);
+  setTimeout(() => made.remove(), 9000);
+}
+
+// ---- drawing
+
+setInterval(() => {
+  const nowMs = link.nowMs();
+  setText(byId("clock"), new Date(nowMs).toLocaleTimeString([], { hour12: false }));
+  if (ward) expirePending();
+  strip.refresh(nowMs, pending);
+  for (const tile of tiles.values()) if (tile.root.isConnected) tile.refresh(nowMs, pending);
+  arrange();
+}, REFRESH_MS);
+
+let lastFrame = performance.now();
+/** Frames since the page was opened, and the time spent in them: read by the tests. */
+export const drawn = { frames: 0, busyMs: 0 };
+globalThis.wardwatchDrawn = drawn;
+
+function frame(now) {
+  const elapsedMs = Math.min(250, now - lastFrame);
+  lastFrame = now;
+  const began = performance.now();
+  for (const tile of tiles.values()) if (tile.root.isConnected) tile.sweep.step(elapsedMs);
+  drawn.frames += 1;
+  drawn.busyMs += performance.now() - began;
+  requestAnimationFrame(frame);
+}
+requestAnimationFrame(frame);
+setView({});

@@ -1,0 +1,178 @@
+"""What the board tells a browser, as structs: one tile per bed in sections, the alarm list, the state of the ward.
+
+JSON with camelCase names; times are microseconds since 1970. A section that has not changed is left out.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+
+class Shown(msgspec.Struct, frozen=True, rename="camel"):
+    """Root of everything shown. ``endUs``: event time, ``arrivedUs``: the broker's; the older of the two is its age."""
+
+
+class EcgShown(Shown, frozen=True):
+    """Rhythm and beats. ``marks``: [R peak µs, AAMI class] of the latest beats that are not normal."""
+
+    end_us: int
+    arrived_us: int
+    verdict: str
+    heart_rate: float | None
+    irregularity: float | None
+    beat: str
+    ventricular_per_min: int
+    marks: list[tuple[int, str]]
+
+
+class GlucoseShown(Shown, frozen=True):
+    """``readings``: [µs, mg/dL], oldest first. ``forecast``: five quantiles (5, 25, 50, 75, 95 %) at 5 … 60 min."""
+
+    end_us: int
+    arrived_us: int
+    verdict: str
+    mg_dl: float | None
+    trend_mg_dl_min: float | None
+    readings: list[tuple[int, float]]
+    forecast: list[list[float]] | None
+    p_low: float | None
+    """Greatest probability of a glucose below 70 mg/dL among the horizons."""
+    p_high: float | None
+    """Greatest probability of a glucose above 180 mg/dL among the horizons."""
+
+
+class ImageShown(Shown, frozen=True):
+    """Result of the last image of one kind; ``p`` is the probability of the finding that is looked for."""
+
+    task: str
+    end_us: int
+    arrived_us: int
+    verdict: str
+    p: float | None
+
+
+class InputShown(Shown, frozen=True):
+    """One input of a risk."""
+
+    task: str
+    state: str
+    age_s: float | None
+    says: float | None
+
+
+class RiskShown(Shown, frozen=True):
+    """Fused risk; ``p`` is None when it is withheld."""
+
+    time_us: int
+    arrived_us: int
+    band: str
+    horizon_min: int
+    p: float | None
+    lower: float | None
+    upper: float | None
+    inputs: list[InputShown]
+
+
+class AlarmShown(Shown, frozen=True):
+    """One alarm that is not over: present, or latched until a person has seen it."""
+
+    alert_id: str
+    key: int
+    bed: str
+    condition: str
+    priority: str
+    kind: str
+    signal: str
+    presence: bool
+    onset_us: int
+    time_us: int
+    text: str
+    escalation: int
+    until_us: int
+    who: str
+    role: str
+    measure: str
+    value: float | None
+    limit: float | None
+    unit: str
+
+
+class BedShown(Shown, frozen=True):
+    """One tile: the sections that are new to the viewer. ``key`` names the bed on this connection."""
+
+    key: int
+    bed: str
+    ecg: EcgShown | UnsetType | None = UNSET
+    glucose: GlucoseShown | UnsetType | None = UNSET
+    images: list[ImageShown] | UnsetType = UNSET
+    risk: RiskShown | UnsetType | None = UNSET
+    alarms: list[AlarmShown] | UnsetType = UNSET
+    paused_until_us: int | UnsetType = UNSET
+
+
+class Counts(Shown, frozen=True):
+    """Over the whole ward: signals nobody has answered by priority, the answered ones, beds whose ECG is overdue."""
+
+    high: int
+    medium: int
+    low: int
+    acknowledged: int
+    paused: int
+    silent: int
+
+
+class FeedShown(Shown, frozen=True):
+    """How one reader of topics is doing: reading-back, live, waiting or trouble."""
+
+    name: str
+    state: str
+    refused: int
+
+
+class EngineShown(Shown, frozen=True):
+    """Which bundle and rung served last."""
+
+    task: str
+    engine: str
+    model: str
+
+
+class WardFrame(Shown, frozen=True, tag="ward", tag_field="type"):
+    """Which beds are on the page, and what concerns all of them. ``alarms`` is the worst of ``alarmTotal``."""
+
+    order: list[int]
+    page: int
+    pages: int
+    matching: int
+    total: int
+    not_carried: int
+    counts: Counts
+    alarms: list[AlarmShown]
+    alarm_total: int
+    feeds: list[FeedShown]
+    engines: list[EngineShown]
+
+
+class BedsFrame(Shown, frozen=True, tag="beds", tag_field="type"):
+    """What changed on the page. Sent at least once a second, empty if need be: it carries the time."""
+
+    now_us: int
+    beds: list[BedShown]
+
+
+class Snapshot(Shown, frozen=True):
+    """``GET /api/ward``."""
+
+    now_us: int
+    ward: WardFrame
+    beds: list[BedShown]
+
+
+class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What a browser asks to see."""
+
+    page: int = 0
+    size: int = 16
+    order: str = "bed"
+    find: str = ""
