@@ -82,7 +82,7 @@ needs-broker:
 	    || { echo "No Kafka can be started here. Install Java 17+ and Maven (Debian: apt-get install default-jre-headless maven)," \
 	              "or Docker, or name a running broker with KAFKA=host:port" >&2; exit 1; }
 
-TEST_TOOLS := java:default-jre-headless mvn:maven prometheus:prometheus promtool:prometheus \
+TEST_TOOLS := java:default-jre-headless mvn:maven prometheus:prometheus \
     prometheus-alertmanager:prometheus-alertmanager chromium:chromium chromedriver:chromium-driver
 needs-test-tools:
 	@missing=; for tool in $(TEST_TOOLS); do command -v "$${tool%%:*}" >/dev/null || missing+=" $${tool##*:}"; done; \

@@ -59,7 +59,7 @@ def read(path: Path) -> Recording:
     if not ecg:
         raise Fault(f"{path.name} holds no ECG")
     per_unit = np.array([_UV_PER[record.units[i]] for i in ecg])
-    finest_uv = min(scale / record.adc_gain[i] for scale, i in zip(per_unit, ecg, strict=True))
+    finest_uv = float(min(scale / record.adc_gain[i] for scale, i in zip(per_unit, ecg, strict=True)))
     samples, gain_uv = quantised((record.p_signal[:, ecg] * per_unit).T, finest_uv)
     leads = tuple(record.sig_name[i] for i in ecg)
     return Recording(f"{stem.parent.name}/{stem.name}", float(record.fs), leads, gain_uv, samples)

@@ -23,7 +23,7 @@ HOME_SPEED: Final = 30.0
 AHEAD_S: Final = 20 * 3600.0
 """How far a stream may outrun the clock; the demo's worker allows a day."""
 
-_IMAGE_EVERY_S: Final = 20.0
+_IMAGE_EVERY_S: Final = 10.0
 _BEDS_PER_GATEWAY: Final = 8
 _MIN_BEDS: Final = 12
 _HOUR_S: Final = 3600.0
@@ -95,7 +95,7 @@ class Cast:
         return list(dict.fromkeys((*beds, *wearers, *(p for names, _ in self.pictures for p in names))))
 
     def schedules(self, start_us: int, speed: float, run: str) -> list[Iterator[Due]]:
-        """What everybody sends from ``start_us`` on, for ever. ``run`` tells its gateways from those of an earlier run."""
+        """What everybody sends from ``start_us`` on, for ever. ``run`` sets its gateways apart from earlier ones."""
         pace = Pace(start_us, speed, AHEAD_S)
         home = Pace(start_us, speed * HOME_SPEED, AHEAD_S)
         marked = f"CGM ×{speed * HOME_SPEED:g}"

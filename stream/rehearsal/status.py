@@ -18,7 +18,6 @@ _EVERY_S: Final = 10.0
 class Scrape:
     """What the line needs. ``slowness``: upper bounds in seconds and how many findings stayed below each."""
 
-    ended: int = 0
     refused: int = 0
     findings: int = 0
     raised: int = 0
@@ -53,7 +52,6 @@ class Scrape:
     def _take(self, name: str, labels: dict[str, str], value: float) -> None:
         match name:
             case "wardwatch_events_total":
-                self.ended += int(value)
                 self.refused += int(value) if labels["outcome"] != "scored" else 0
             case "wardwatch_findings_total":
                 self.findings += int(value)

@@ -109,6 +109,8 @@ def test_a_record_is_read_to_its_last_bit_and_only_its_ecg(tmp_path: Path) -> No
         adc_gain=[200.0, 200.0, 100.0], baseline=[1024, -12, 0],
     )  # fmt: skip
     recording = read(path.with_suffix(".hea"))
+    sent = _decoded(bundles("g", [Bed("a", recording)], Pace(START_US)))
+    assert {(tuple(b.leads[0]), b.gain_uv[0], b.rate_hz[0]) for b in sent} == {(("MLII", "V1"), 5.0, 360.0)}
     assert recording.leads == ("MLII", "V1")
     assert recording.gain_uv == 5.0
     np.testing.assert_array_equal(recording.samples, (digital[:, :2] - [1024, -12]).T)
