@@ -6,6 +6,7 @@ not even depend on the order of tasks: a condition reads one task of one patient
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ from vitals.rows import Rows, RowTable
 from vitals.signals import Bed, Cause, Due, due
 from vitals.units import US_PER_S
 
-_VERSION: Final = 1
+_MAGIC: Final = b"WWDECID1"
+_HEADER: Final = struct.Struct("<8sI")
 _LAYOUT: Final = "bed " + " ".join((*TASKS, *CONDITIONS))
 _FORGET_US: Final = 3600 * US_PER_S
 """How long a discharged patient is remembered, so that stragglers do not admit them again."""
@@ -61,7 +63,6 @@ class Census:
 
 
 class _Saved(msgspec.Struct, array_like=True):
-    version: int
     patients: list[str]
     models: list[str]
     now_us: int
@@ -112,9 +113,12 @@ class Deciding:
             decided.risks.append(self._risk_batch(taken))
         return decided
 
-    def command(self, command: Command) -> Decided:
-        """Do what a person asks. Raises ``Unusable`` (refused-command) and changes nothing when it may not be done."""
-        bedside.check(command, self._now_us)
+    def command(self, command: Command, arrived_ms: int = 0) -> Decided:
+        """Do what a person asks. Raises ``Unusable`` (refused-command) and changes nothing when it may not be done.
+
+        ``arrived_ms``: broker time of its record, against which its own time is checked; 0 when there is none.
+        """
+        bedside.check(command, arrived_ms)
         known = command.patient in self._rows
         if not known and command.action != "admit":
             raise Unusable(Reason.REFUSED_COMMAND, "a patient who is not here")
@@ -171,20 +175,18 @@ class Deciding:
         place = np.array([*(models.index(name) for name in self._models), -1], np.int32)
         beds.data["model"] = place[beds.data["model"]]
         packed = zlib.compress(beds.snapshot(own), 1)
-        return msgspec.msgpack.encode(_Saved(_VERSION, patients, models, self._now_us, packed))
+        body = msgspec.msgpack.encode(_Saved(patients, models, self._now_us, packed))
+        return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
 
     def restore(self, state: bytes) -> None:
         """Become what a snapshot was taken of. Raises ``ValueError`` for any other bytes, and changes nothing then."""
-        try:
-            saved = msgspec.msgpack.decode(state, type=_Saved)
-            packed = zlib.decompress(saved.beds)
-        except (msgspec.DecodeError, zlib.error) as error:
-            raise ValueError("not a snapshot of alarms") from error
-        if saved.version != _VERSION or len(set(saved.patients)) != len(saved.patients):
-            raise ValueError("a snapshot of alarms of another version")
+        body = state[_HEADER.size :]
+        if state[: _HEADER.size] != _HEADER.pack(_MAGIC, zlib.crc32(body)):
+            raise ValueError("not a snapshot of alarms, one of another version, or a damaged one")
+        saved = msgspec.msgpack.decode(body, type=_Saved)
         beds = RowTable(_LAYOUT, blank())
         rows = beds.add(len(saved.patients))
-        beds.restore(rows, packed)
+        beds.restore(rows, zlib.decompress(saved.beds))
         self._beds = beds
         self._rows = dict(zip(saved.patients, rows.tolist(), strict=True))
         self._names = [""] * len(beds.data)

@@ -19,17 +19,17 @@ from vitals.errors import Reason, Unusable
 from vitals.events import Command
 from vitals.limits import ADULT, LADDERS
 from vitals.signals import NOBODY, Bed, Cause, Person
-from vitals.units import EARLIEST_US, LATEST_US, US_PER_S
+from vitals.units import EARLIEST_US, LATEST_US, US_PER_MS, US_PER_S
 
 CLOCK_AHEAD_US = 60 * US_PER_S
-"""A command from further ahead than this is from a wrong clock: its pause would outlast its bound."""
+"""A command given further after its arrival than this is from a wrong clock: its pause would outlast its bound."""
 
 
-def check(command: Command, now_us: int) -> None:
-    """Raises ``Unusable`` when ``command`` has no name or no possible time. ``now_us``: 0 when not known."""
+def check(command: Command, arrived_ms: int) -> None:
+    """Raises ``Unusable`` when ``command`` has no name or no possible time. ``arrived_ms``: 0 when not known."""
     if not command.who.strip() or not command.role.strip():
         raise _refused("nobody's name or role")
-    latest_us = now_us + CLOCK_AHEAD_US if now_us else LATEST_US
+    latest_us = arrived_ms * US_PER_MS + CLOCK_AHEAD_US if arrived_ms else LATEST_US
     if not EARLIEST_US <= command.when_us <= latest_us:
         raise _refused("an impossible time")
 

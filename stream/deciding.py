@@ -42,7 +42,8 @@ class Decide:
                     command = codec.decode(Command, record.value, record.content_type)
                     # What was found before a person acted is decided before their command.
                     self._decide(record.partition, findings.pop(record.partition, []), products)
-                    self._add(record.partition, self._of(record.partition).command(command), products)
+                    obeyed = self._of(record.partition).command(command, record.timestamp_ms)
+                    self._add(record.partition, obeyed, products)
             except Unusable as why:
                 products.refuse([ingest.refuse(record, why)])
         for partition, taken in findings.items():

@@ -62,10 +62,10 @@ def batch(task: Task, rows: Sequence[Row], *, engine: str = "onnx-cpu", model: s
     )
 
 
-def command(action: str, seconds: float, *, patient: str = ANN, **details: object) -> Command:
+def command(action: str, when_s: float, /, *, patient: str = ANN, **details: object) -> Command:
     """A nurse's command, given so many seconds into the stay."""
     stated = {"who": "n.okafor", "role": "nurse", "reason": "at the bed"} | details
-    return Command(patient=patient, action=action, when_us=at(seconds), **stated)  # type: ignore[arg-type]
+    return Command(patient=patient, action=action, when_us=at(when_s), **stated)  # type: ignore[arg-type]
 
 
 class Stay:
@@ -114,9 +114,9 @@ class Stay:
         self.steps += decided.transitions
         return decided
 
-    def do(self, action: str, seconds: float, **details: object) -> list[AlertTransition]:
+    def do(self, action: str, when_s: float, /, **details: object) -> list[AlertTransition]:
         """A command; what it brought about."""
-        steps = self.deciding.command(command(action, seconds, patient=self.patient, **details)).transitions
+        steps = self.deciding.command(command(action, when_s, patient=self.patient, **details)).transitions
         self.steps += steps
         return steps
 

@@ -90,8 +90,10 @@ def test_a_condition_reads_the_findings_of_one_task_and_is_superseded_by_earlier
 
 
 def test_the_kernels_know_the_tasks_by_their_place() -> None:
-    assert (BEAT_TASK, RHYTHM_TASK, GLUCOSE_TASK) == tuple(
-        TASK_INDEX[task] for task in (Task.ECG_BEAT, Task.ECG_RHYTHM, Task.GLUCOSE)
+    assert tuple(TASK_INDEX[task] for task in (Task.ECG_BEAT, Task.ECG_RHYTHM, Task.GLUCOSE)) == (
+        BEAT_TASK,
+        RHYTHM_TASK,
+        GLUCOSE_TASK,
     )
     assert all(set(columns) <= set(COLUMNS[task]) for task, columns in READ.items())
 

@@ -50,7 +50,9 @@ RHYTHM, GLUCOSE = Task.ECG_RHYTHM, Task.GLUCOSE
 CASES = [
     Case(C.VENTRICULAR_FIBRILLATION, RHYTHM, "vf_index", just_below(0.7), 0.7, 0.6, just_below(0.6), 3, 5, end=LATCHED),
     Case(C.ASYSTOLE, RHYTHM, "since_beat_ms", 3999, 4000, 4000, 3999, 0, 0, end=LATCHED),
-    Case(C.EXTREME_TACHYCARDIA, RHYTHM, "heart_rate_bpm", 140, just_above(140), just_above(135), 135, 7, 5, end=LATCHED),
+    Case(
+        C.EXTREME_TACHYCARDIA, RHYTHM, "heart_rate_bpm", 140, just_above(140), just_above(135), 135, 7, 5, end=LATCHED
+    ),
     Case(C.EXTREME_BRADYCARDIA, RHYTHM, "heart_rate_bpm", 40, just_below(40), just_below(43), 43, 3, 5, end=LATCHED),
     Case(C.HEART_RATE_HIGH, RHYTHM, "heart_rate_bpm", 120, just_above(120), just_above(115), 115, 10, 5),
     Case(C.HEART_RATE_LOW, RHYTHM, "heart_rate_bpm", 50, just_below(50), just_below(53), 53, 10, 5),
