@@ -166,6 +166,7 @@ def _openings(bundle: Bundle, plans: Path) -> dict[Rung, Callable[[], Engine]]:
             reference = importlib.import_module("models.engines.torch_reference")
         except ImportError as error:
             raise EngineError(f"not installed: {error}") from None
+        importlib.import_module("torch").set_num_threads(1)  # as the others run; and threads that spin tell no times
         engine: Engine = reference.open_torch(bundle)
         return engine
 

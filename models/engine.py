@@ -5,8 +5,8 @@
 Two promises hold for every engine here. What goes in is checked, so a wrong window is refused by name and never cast in
 silence. And a row's answer depends on that row alone, to the last bit: not on what it was batched with, nor on where in
 the batch it stood. The second is what makes a replay give the same findings (law 2), and libraries do not promise it:
-their kernels differ by batch size. So rows go through in sub-batches of fixed sizes, padded with the model's own golden
-rows, and a size is used only while its bits equal those of the largest on the golden rows of this machine.
+their kernels differ by batch size. So rows go through in sub-batches of fixed sizes, padded with rows that went before,
+and a size is used only if its bits equal those of the largest on this machine (``models.engines.subbatch``).
 
 An engine belongs to one thread at a time.
 """

@@ -16,13 +16,14 @@ import contextlib
 import fcntl
 import hashlib
 import io
+import logging
 import os
 import re
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -30,7 +31,7 @@ import msgspec
 import numpy as np
 
 from models.engine import Array, InputRefused, checked_rows
-from models.spec import CARD_FILE, GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Manifest, decoded
+from models.spec import CARD_FILE, GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Manifest, ManifestRefused, decoded
 from vitals.clock import Clock, SystemClock
 from vitals.errors import WardwatchError
 from vitals.findings import Task
@@ -44,6 +45,8 @@ _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _GOLDEN_INPUT: Final = "input."
 _GOLDEN_OUTPUT: Final = "output."
 _MAX_FILE_BYTES: Final = 1 << 30
+
+_log = logging.getLogger(__name__)
 
 
 class RegistryError(WardwatchError):
@@ -66,9 +69,9 @@ class Bundle:
     hash: str
     folder: Path
     manifest: Manifest
-    golden_inputs: dict[str, Array]
-    golden_outputs: dict[str, Array]
-    file_hashes: dict[str, str]
+    golden_inputs: dict[str, Array] = field(repr=False)
+    golden_outputs: dict[str, Array] = field(repr=False)
+    file_hashes: dict[str, str] = field(repr=False)
 
     @property
     def short(self) -> str:
@@ -104,19 +107,19 @@ class Registry:
     def seeded(cls, folder: Path, bundles: Path, clock: Clock | None = None) -> Registry:
         """The registry in ``folder``, holding at least what came with the program in ``bundles``.
 
-        What the program brings becomes CURRENT as long as nobody has promoted or rolled back here.
+        What the program brings becomes CURRENT as long as nobody has promoted or rolled back here. A damaged bundle is
+        left out, and logged: it must not keep the other tasks from being watched.
         """
-        registry = cls(folder, clock)
+        registry, shipped = cls(folder, clock), cls(bundles)
         for task in Task:
-            committed = bundles / task
-            if not committed.is_dir():
-                continue
-            for bundle_folder in sorted(path for path in committed.iterdir() if _HASH.fullmatch(path.name)):
-                if not registry._folder_of(task, bundle_folder.name).exists():
-                    registry.add(bundle_folder)
-            current = _read_current(committed)
-            if current is not None:
-                registry._seed(task, current)
+            for bundle_hash in shipped.bundles(task):
+                if not registry._folder_of(task, bundle_hash).exists():
+                    with _left_out_if_damaged(task):
+                        registry.add(shipped.get(task, bundle_hash).folder)
+            with _left_out_if_damaged(task):
+                current = _read_current(bundles / task)
+                if current is not None:
+                    registry._seed(task, current)
         return registry
 
     def current(self, task: Task) -> Bundle | None:
@@ -235,6 +238,14 @@ class Registry:
             yield
 
 
+@contextlib.contextmanager
+def _left_out_if_damaged(task: Task) -> Iterator[None]:
+    try:
+        yield
+    except (RegistryError, ManifestRefused) as error:
+        _log.error("what the program brings for %s is not used: %s", task, error)
+
+
 def opened(folder: Path) -> Bundle:
     """The bundle in ``folder``, read and checked whole. Raises ``BundleRefused``, ``ManifestRefused``."""
     contents = _contents(folder)
@@ -281,8 +292,12 @@ def _golden(content: bytes, manifest: Manifest) -> tuple[dict[str, Array], dict[
 def _contents(folder: Path) -> dict[str, bytes]:
     if not folder.is_dir() or folder.is_symlink():
         raise BundleRefused("a bundle is a folder")
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise BundleRefused(f"the bundle cannot be read: {error.strerror}") from None
     contents = {}
-    for path in sorted(folder.iterdir()):
+    for path in paths:
         if path.is_symlink() or not path.is_file() or not _FILE_NAME.fullmatch(path.name):
             raise BundleRefused("a bundle holds plain files only, with plain names")
         contents[path.name] = _content(path)

@@ -272,6 +272,18 @@ def test_many_workers_starting_at_once_seed_one_registry(shipped: Path, tmp_path
     assert len(made[0].history(BREAST)) == 1
 
 
+def test_a_damaged_bundle_of_the_program_is_left_out_and_logged(
+    shipped: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = (shipped / "breast" / CURRENT_FILE).read_text().strip()
+    (shipped / "breast" / serving / ONNX_FILE).write_text("damaged")
+    registry = Registry.seeded(tmp_path / "local", shipped)
+    assert registry.current(BREAST) is None
+    assert len(registry.bundles(BREAST)) == 1
+    assert serving not in registry.bundles(BREAST)
+    assert "what the program brings for breast is not used" in caplog.text
+
+
 def test_a_registry_that_cannot_be_written_is_an_error_not_an_empty_registry(tmp_path: Path, shipped: Path) -> None:
     (tmp_path / "local").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=os.strerror(20)):
