@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from msgspec.structs import replace
+
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.conditions import Kind, Priority
 
@@ -58,6 +60,8 @@ class AlarmList:
             if len(self._over) > _REMEMBERED:
                 self._over.popitem(last=False)
         else:
+            if step.evidence is None and held is not None:
+                step = replace(step, evidence=held.evidence)  # what it was raised for is still what it is about
             self.by_patient.setdefault(step.patient, alarms)[step.alert_id] = step
         return True
 

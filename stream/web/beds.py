@@ -92,6 +92,7 @@ class Beds:
         self.heart_rate: Floats = np.full(capacity, np.nan)
         self.irregularity: Floats = np.full(capacity, np.nan)
         self.beat_us: Ints = np.zeros(capacity, np.int64)
+        self.beat_arrived_us: Ints = np.zeros(capacity, np.int64)
         self.beat_class: npt.NDArray[np.int8] = np.full(capacity, -1, np.int8)
         self.risk_us: Ints = np.zeros(capacity, np.int64)
         self.risk_arrived_us: Ints = np.zeros(capacity, np.int64)
@@ -151,7 +152,7 @@ class Beds:
             return
         rows = self.rows_of(batch.patients, arrived_us)
         time_us = np.array(batch.time_us, np.int64)
-        keep = _newer(rows, time_us, self.risk_us, arrived_us)
+        keep = _newer(rows, time_us, arrived_us, self.risk_us, self.risk_arrived_us)
         if not keep.any():
             return
         inputs = np.array([INPUTS.index(task) for task in batch.inputs], np.int64)
@@ -222,7 +223,7 @@ class Beds:
     def _take_rhythm(
         self, batch: FindingBatch, rows: Rows, end_us: Ints, verdict: npt.NDArray[np.uint8], arrived_us: int
     ) -> None:
-        keep = _newer(rows, end_us, self.ecg_us, arrived_us)
+        keep = _newer(rows, end_us, arrived_us, self.ecg_us, self.ecg_arrived_us)
         at = rows[keep]
         self.ecg_us[at] = end_us[keep]
         self.ecg_arrived_us[at] = arrived_us
@@ -243,8 +244,9 @@ class Beds:
             mark = (int(r_us[i]), _CLASSES[best[i]])
             if mark not in marks:
                 marks.append(mark)
-        newer = believed & _newer(rows, r_us, self.beat_us, arrived_us)
+        newer = believed & _newer(rows, r_us, arrived_us, self.beat_us, self.beat_arrived_us)
         self.beat_us[rows[newer]] = r_us[newer]
+        self.beat_arrived_us[rows[newer]] = arrived_us
         self.beat_class[rows[newer]] = best[newer]
         self.touch(rows[newer], Section.ECG)
 
@@ -262,7 +264,7 @@ class Beds:
             if np.isfinite(mg_dl) and (us, mg_dl) not in bed.readings:
                 insort(bed.readings, (us, mg_dl))
                 del bed.readings[:-_READINGS]
-            if us < bed.end_us and bed.end_us <= arrived_us + _AHEAD_US:
+            if us < bed.end_us and not _set_right(bed.end_us, bed.arrived_us, arrived_us):
                 continue
             if us < bed.end_us:  # what was held lay in the future
                 bed.readings = [reading for reading in bed.readings if reading[0] <= us]
@@ -280,9 +282,14 @@ class Beds:
         for i in np.flatnonzero(rows >= 0).tolist():
             images = self.images.setdefault(int(rows[i]), {})
             held = images.get(batch.task)
-            if held is None or end_us[i] >= held.end_us or held.end_us > arrived_us + _AHEAD_US:
+            if held is None or end_us[i] >= held.end_us or _set_right(held.end_us, held.arrived_us, arrived_us):
                 images[batch.task] = Image(int(end_us[i]), arrived_us, Verdict(verdict[i]), float(p[i]))
         self.touch(rows[rows >= 0], Section.IMAGES)
+
+
+def _set_right(held_us: int, held_arrived_us: int, arrived_us: int) -> bool:
+    """Whether what is held lies in the future of what has come after it."""
+    return held_us > arrived_us + _AHEAD_US and arrived_us > held_arrived_us
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -290,8 +297,11 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]
 
 
-def _newer(rows: Rows, time_us: Ints, held_us: Ints, arrived_us: int) -> npt.NDArray[np.bool_]:
+def _newer(
+    rows: Rows, time_us: Ints, arrived_us: int, held_us: Ints, held_arrived_us: Ints
+) -> npt.NDArray[np.bool_]:
     """bool[n]: rows that exist and whose value is not older than the one held, unless that one lies in the future."""
     held = held_us[rows]
-    result: npt.NDArray[np.bool_] = (rows >= 0) & ((time_us >= held) | (held > arrived_us + _AHEAD_US))
+    set_right = (held > arrived_us + _AHEAD_US) & (arrived_us > held_arrived_us[rows])
+    result: npt.NDArray[np.bool_] = (rows >= 0) & ((time_us >= held) | set_right)
     return result

@@ -1,6 +1,6 @@
 // The open alarms of the whole ward in one line, worst first, and what is said of them to a screen reader.
 
-import { alarmWords, signalWords } from "./tile.js";
+import { alarmWords, signalWords, valueWords } from "./tile.js";
 import { PRIORITY, element, setData, setText } from "./words.js";
 
 const SPOKEN_AT_ONCE = 4;
@@ -45,12 +45,13 @@ export class AlarmStrip {
     const mark = element("span", "mark");
     const bed = element("b", "bed");
     const text = element("span", "text");
+    const value = element("span", "measured");
     const time = element("span", "time");
-    find.append(mark, bed, text, time);
+    find.append(mark, bed, text, value, time);
     const ack = element("button", "ack", "Ack");
     ack.type = "button";
     root.append(find, ack);
-    const chip = { root, mark, bed, text, time, ack, alarm: null };
+    const chip = { root, find, mark, bed, text, value, time, ack, alarm: null };
     find.addEventListener("click", () => this.act.find(chip.alarm));
     ack.addEventListener("click", () => this.act.acknowledge(chip.alarm));
     this.chips.set(id, chip);
@@ -65,6 +66,8 @@ export class AlarmStrip {
       setText(chip.mark, PRIORITY[alarm.priority].mark);
       setText(chip.bed, alarm.bed);
       setText(chip.text, alarmWords(alarm));
+      setText(chip.value, valueWords(alarm));
+      if (chip.find.title !== alarm.text) chip.find.title = alarm.text;
       setText(chip.time, signalWords(alarm, nowMs));
       chip.ack.hidden = alarm.signal === "acknowledged";
       chip.ack.disabled = pending.has(alarm.alertId);

@@ -2,7 +2,7 @@
 
 import { drawGlucose } from "./glucoseplot.js";
 import { Sweep } from "./sweep.js";
-import { LOOKED_FOR, PRIORITY, TASK, UNKNOWN, VERDICT } from "./words.js";
+import { LOOKED_FOR, PRIORITY, TASK_SHORT, UNKNOWN, VERDICT } from "./words.js";
 import { elapsed, element, glucoseLevel, isBelieved, percent, setData, setText, span, trend, whole } from "./words.js";
 
 const ECG_STALE_S = 5;
@@ -49,12 +49,16 @@ export class Tile {
     this.alarmBar = element("div", "alarm");
     this.alarmMark = element("span", "mark");
     this.alarmText = element("span", "alarm-text");
+    this.alarmValue = element("span", "alarm-value");
     this.alarmMore = element("span", "alarm-more");
     this.alarmTime = element("span", "alarm-time");
-    this.ackButton = element("button", "ack", "Acknowledge");
+    this.ackButton = element("button", "ack");
     this.ackButton.type = "button";
+    this.ackWord = element("span", "", "Ack");
+    this.ackRest = element("span", "rest", "nowledge");
+    this.ackButton.append(this.ackWord, this.ackRest);
     this.ackButton.addEventListener("click", () => this.acknowledge());
-    this.alarmBar.append(this.alarmMark, this.alarmText, this.alarmMore, this.alarmTime, this.ackButton);
+    this.alarmBar.append(this.alarmMark, this.alarmText, this.alarmValue, this.alarmMore, this.alarmTime, this.ackButton);
 
     const ecg = element("div", "ecg");
     this.trace = element("canvas", "trace");
@@ -85,6 +89,9 @@ export class Tile {
     this.arrow = element("span", "arrow");
     this.sugarLine.append(this.sugarValue, this.arrow);
     this.forecastText = element("div", "note");
+    this.forecastMiddle = element("span");
+    this.forecastRange = element("span", "rest");
+    this.forecastText.append(this.forecastMiddle, this.forecastRange);
     sugar.append(sugarTop, this.sugarLine, this.forecastText);
     this.sugarBox = sugar;
 
@@ -131,11 +138,14 @@ export class Tile {
 
   /** Everything that depends on the time, a few times a second. */
   refresh(nowMs, pending) {
+    const had = `${this.root.dataset.ecg === "none"} ${this.root.dataset.glucose === "none"}`;
     this.refreshEcg(nowMs);
     this.refreshGlucose(nowMs);
     this.refreshRisk(nowMs);
     this.refreshImages(nowMs);
     this.refreshAlarm(nowMs, pending);
+    const has = `${this.root.dataset.ecg === "none"} ${this.root.dataset.glucose === "none"}`;
+    if (had !== has && this.ratio) this.resize(this.ratio);
   }
 
   refreshEcg(nowMs) {
@@ -170,10 +180,8 @@ export class Tile {
     setText(this.arrow, isStale ? "" : arrow);
     setData(this.sugarBox, "level", glucoseLevel(glucose.mgDl));
     const fan = glucose.forecast;
-    setText(
-      this.forecastText,
-      fan ? `60 min ${whole(fan[2].at(-1))} (${whole(fan[0].at(-1))}\u2013${whole(fan[4].at(-1))})` : "no forecast",
-    );
+    setText(this.forecastMiddle, fan ? `60 min ${whole(fan[2].at(-1))}` : "no forecast");
+    setText(this.forecastRange, fan ? ` (${whole(fan[0].at(-1))}\u2013${whole(fan[4].at(-1))})` : "");
     const said = `Glucose ${whole(glucose.mgDl)} mg/dL, ${word}. ${this.forecastText.textContent}`;
     if (this.plot.getAttribute("aria-label") !== said) this.plot.setAttribute("aria-label", said);
   }
@@ -199,7 +207,7 @@ export class Tile {
       const result = isBelieved(image.verdict)
         ? `${LOOKED_FOR[image.task] ?? ""} ${percent(image.p)}`
         : VERDICT[image.verdict] ?? image.verdict;
-      return `${TASK[image.task] ?? image.task}: ${result} · ${age}`;
+      return `${TASK_SHORT[image.task] ?? image.task} ${result} · ${age}`;
     });
     setText(this.imageText, words[0] ?? "no image");
     const all = words.join("\n");
@@ -219,17 +227,21 @@ export class Tile {
     if (!worst) {
       setText(this.alarmMark, "");
       setText(this.alarmText, isPaused ? "alarms paused" : "no open alarm");
+      setText(this.alarmValue, "");
       setText(this.alarmMore, "");
       setText(this.alarmTime, isPaused ? `${span(this.pausedUntilUs / 1e6 - nowMs / 1000)} left` : "");
       return;
     }
     setText(this.alarmMark, PRIORITY[worst.priority].mark);
     setText(this.alarmText, alarmWords(worst));
+    setText(this.alarmValue, valueWords(worst));
+    if (this.alarmText.title !== worst.text) this.alarmText.title = worst.text;
     setText(this.alarmMore, this.alarms.length > 1 ? `+${this.alarms.length - 1}` : "");
     setText(this.alarmTime, signalWords(worst, nowMs));
     const waiting = open.length > 0 && pending.has(open[0].alertId);
     this.ackButton.disabled = waiting;
-    setText(this.ackButton, waiting ? "Sent …" : "Acknowledge");
+    setText(this.ackWord, waiting ? "Sent" : "Ack");
+    this.ackRest.hidden = waiting;
     if (open.length) {
       const said = `Acknowledge ${alarmWords(open[0])}, bed ${this.bed}`;
       if (this.ackButton.getAttribute("aria-label") !== said) this.ackButton.setAttribute("aria-label", said);
@@ -237,8 +249,16 @@ export class Tile {
   }
 }
 
+/** The condition in words: what the alarm service says of it up to its first colon. */
 export function alarmWords(alarm) {
-  return alarm.text || alarm.condition.replaceAll("-", " ");
+  return alarm.text.split(":")[0] || alarm.condition.replaceAll("-", " ");
+}
+
+/** What was measured when it was decided: "52 mg/dL". */
+export function valueWords(alarm) {
+  if (alarm.value === null || (!alarm.unit && alarm.limit === 1)) return "";
+  const number = Math.abs(alarm.value) >= 10 || alarm.unit ? Math.round(alarm.value * 10) / 10 : alarm.value.toFixed(2);
+  return alarm.unit ? `${number} ${alarm.unit}` : String(number);
 }
 
 export function signalWords(alarm, nowMs) {
@@ -251,7 +271,7 @@ export function signalWords(alarm, nowMs) {
     case "paused":
       return alarm.untilUs ? `paused, ${span(Math.max(0, alarm.untilUs / 1e6 - nowMs / 1000))} left` : `paused · ${since}`;
     default:
-      return alarm.escalation ? `escalated ${alarm.escalation} · ${since}` : since;
+      return alarm.escalation ? `escalated ×${alarm.escalation} · ${since}` : since;
   }
 }
 

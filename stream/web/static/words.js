@@ -14,6 +14,8 @@ export const TASK = {
   breast: "Breast ultrasound",
 };
 
+export const TASK_SHORT = { pneumonia: "CXR", breast: "Breast US" };
+
 export const LOOKED_FOR = { pneumonia: "pneumonia", breast: "malignant" };
 
 export const VERDICT = {

@@ -1,0 +1,31 @@
+"""The board on a port of its own, as a worker serves it."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from stream.health import Health
+from stream.httpserver import HttpServer, probe_routes
+from stream.metrics import Metrics
+from stream.web.board import BoardServer
+from vitals.clock import SystemClock
+
+
+class BoardHost:
+    """Serves from ``with`` to its end; ``url`` is its address."""
+
+    def __init__(self, kafka: str, port: int = 0) -> None:
+        clock = SystemClock()
+        self.board = BoardServer(kafka, clock)
+        probes = probe_routes(Metrics().registry, Health(clock, 30.0))
+        self._http = HttpServer("127.0.0.1", port, [*probes, *self.board.routes()])
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self.url = f"http://127.0.0.1:{self._http.start()}"
+        self.board.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.board.stop()
+        self._http.stop()
