@@ -54,7 +54,7 @@ class RowTable:
         self.data[rows] = np.frombuffer(body, self.data.dtype)
 
     def _grow(self, size: int) -> None:
-        grown = np.empty(size, self.data.dtype)
+        grown = np.full(size, self._blank)
         grown[: len(self.data)] = self.data
         self._free[:0] = range(size - 1, len(self.data) - 1, -1)
         self.data = grown

@@ -5,7 +5,6 @@ One window per taken reading. Everything is event time; only what came before a 
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,7 +14,10 @@ from numba import njit
 
 from vitals.findings import Verdict
 from vitals.rows import Rows, RowTable
+from vitals.runs import DUPLICATE, TAKEN, TOO_LATE, Outcome
 from vitals.units import S_PER_MIN, US_PER_S
+
+__all__ = ["SCALE_MG_DL", "SPEC", "STEPS", "STEP_US", "GlucoseStep", "GlucoseWindows", "Outcome"]
 
 SPEC: Final = "cgm-5min-48-v1"
 STEPS: Final = 48
@@ -35,19 +37,6 @@ _RECENT_KNOWN: Final = 6
 _US_PER_MIN: Final = float(S_PER_MIN * US_PER_S)
 _GOOD: Final = int(Verdict.GOOD)
 _TOO_SHORT: Final = int(Verdict.TOO_SHORT)
-
-
-class Outcome(enum.IntEnum):
-    """What became of one reading or chunk."""
-
-    TAKEN = 0
-    DUPLICATE = 1
-    TOO_LATE = 2
-
-
-_TAKEN: Final = int(Outcome.TAKEN)
-_DUPLICATE: Final = int(Outcome.DUPLICATE)
-_TOO_LATE: Final = int(Outcome.TOO_LATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +101,12 @@ class GlucoseWindows:
 
 
 @njit(cache=True, nogil=True)
-def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict):  # type: ignore[no-untyped-def]
+def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict):
     n = 0
     for i in range(len(rows)):
         state = table[rows[i]]
         outcome[i] = _taken(state, time_us[i])
-        if outcome[i] != _TAKEN:
+        if outcome[i] != TAKEN:
             continue
         at = state.count % _KEPT
         state.time_us[at] = time_us[i]
@@ -135,20 +124,20 @@ def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, tre
 
 
 @njit(cache=True, nogil=True)
-def _taken(state, time_us):  # type: ignore[no-untyped-def]
+def _taken(state, time_us):
     """A second value for a time that is already there is a duplicate, whatever it says: the first one was acted on."""
     oldest = max(0, state.count - _KEPT)
     for k in range(state.count - 1, oldest - 1, -1):
         was_us = state.time_us[k % _KEPT]
         if was_us < time_us:
-            return _TAKEN if k == state.count - 1 else _TOO_LATE
+            return TAKEN if k == state.count - 1 else TOO_LATE
         if was_us == time_us:
-            return _DUPLICATE
-    return _TAKEN if state.count == 0 else _TOO_LATE
+            return DUPLICATE
+    return TAKEN if state.count == 0 else TOO_LATE
 
 
 @njit(cache=True, nogil=True)
-def _fill(state, window):  # type: ignore[no-untyped-def]
+def _fill(state, window):
     newest = state.count - 1
     oldest = max(0, state.count - _KEPT)
     end_us = state.time_us[newest % _KEPT]
@@ -185,7 +174,7 @@ def _fill(state, window):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _slope(state):  # type: ignore[no-untyped-def]
+def _slope(state):
     """Least squares through the readings of the last 15 min, in mg/dL per minute."""
     newest = state.count - 1
     oldest = max(0, state.count - _KEPT)

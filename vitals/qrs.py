@@ -1,0 +1,304 @@
+"""Heartbeats in the 250 Hz signal of one or two leads: causal, adaptive, with a bounded look back.
+
+In the line of Pan and Tompkins (IEEE Trans Biomed Eng 1985;32:230) and Hamilton (Comput Cardiol 2002): slope and
+curvature over 32 ms, rectified and averaged over 100 ms, give an activity per lead. Leads are joined by how far their
+beats stand out of what lies between. A peak of the joint activity that nothing within 200 ms exceeds is a beat when it is above a
+threshold between the last beats and the last other peaks, a T wave when it soon follows a much steeper beat; when none
+comes in time, the highest peak that was passed over counts. Times are grid samples (4 ms) since 1970.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from vitals.signal import LEADS, MASK, RATE_HZ, RING
+
+_LAG: Final = 8
+_AVERAGED: Final = 25
+_ALONE: Final = 50  # 200 ms
+_MV: Final = 1e-3 / _AVERAGED
+_LEARN: Final = 2 * RATE_HZ
+_T_WAVE: Final = 90  # 360 ms
+_FLOOR_MV: Final = 0.04
+_THRESHOLD: Final = 0.3
+_BACK_THRESHOLD: Final = 0.35
+_BACK_RR: Final = 1.5
+_BACK_MOST: Final = 2 * RATE_HZ
+_RELEARN: Final = 3 * RATE_HZ
+_LAST: Final = 8
+QUEUE: Final = 16
+RRS: Final = 32
+
+FIELDS: Final = [
+    ("activity", np.float32, (LEADS, RING)),
+    ("sum", np.int64, (LEADS,)),
+    ("decided", np.int64),  # the next sample to decide upon
+    ("learnt", np.bool_),
+    ("learn_from", np.int64),
+    ("weight", np.float64, (LEADS,)),
+    ("beat_level", np.float64, (LEADS,)),
+    ("rest_level", np.float64, (LEADS,)),
+    ("candidate_at", np.int64),
+    ("candidate", np.float64),
+    ("before", np.float64),
+    ("passed_at", np.int64),
+    ("passed", np.float64),
+    ("beat_heights", np.float64, (_LAST,)),
+    ("other_heights", np.float64, (_LAST,)),
+    ("n_heights", np.int64),
+    ("n_others", np.int64),
+    ("last_peak", np.int64),
+    ("last_slope", np.float64),
+    ("last_r", np.int64),
+    ("rr", np.float64, (RRS,)),
+    ("n_rr", np.int64),
+    ("queue_r", np.int64, (QUEUE,)),
+    ("queued", np.int64),
+    ("emitted", np.int64),
+]
+
+
+@njit(cache=True, nogil=True)
+def begin(state):
+    """Nothing is known of this patient's beats."""
+    state.learnt = False
+    state.learn_from = state.first_grid
+    state.n_heights = 0
+    state.n_others = 0
+    state.n_rr = 0
+    resume(state)
+
+
+@njit(cache=True, nogil=True)
+def resume(state):
+    """A new run of a patient whose beats are known."""
+    state.activity[:] = 0.0
+    state.sum[:] = 0
+    state.decided = state.first_grid
+    state.candidate = 0.0
+    state.before = 0.0
+    state.passed = 0.0
+    state.last_peak = state.first_grid - RING
+    state.last_r = state.first_grid - RING
+    state.queued = 0
+    state.emitted = 0
+
+
+@njit(cache=True, nogil=True)
+def take(state, k, n):
+    """Activity of grid samples k … k + n - 1, which are in the ring."""
+    for lead in range(LEADS):
+        total = state.sum[lead]
+        for j in range(k, k + n):
+            total += _slope(state, j, lead) - _slope(state, j - _AVERAGED, lead)
+            state.activity[lead, j & MASK] = total * _MV
+        state.sum[lead] = total
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _slope(state, k, lead):
+    x = state.ring_uv[lead]
+    a = np.int64(x[k & MASK])
+    b = np.int64(x[(k - _LAG) & MASK])
+    c = np.int64(x[(k - 2 * _LAG) & MASK])
+    return abs(a - b) + abs(a - 2 * b + c)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mv(state, k, lead):
+    return state.ring_uv[lead, k & MASK] * 1e-3
+
+
+@njit(cache=True, nogil=True)
+def learn(state, k):
+    """First levels, from the samples learn_from … k - 1. False when there is nothing that could be a beat."""
+    found = False
+    for lead in range(LEADS):
+        # the level of beats is the median of the highest of each half second
+        top = np.zeros(4)
+        n = k - state.learn_from
+        mean = 0.0
+        for q in range(4):
+            for j in range(state.learn_from + q * n // 4, state.learn_from + (q + 1) * n // 4):
+                a = state.activity[lead, j & MASK]
+                mean += a
+                top[q] = max(top[q], a)
+        mean /= n
+        top.sort()
+        level = 0.5 * (top[3] + top[2])
+        state.beat_level[lead] = level
+        state.rest_level[lead] = mean * 0.5
+        if level > _FLOOR_MV:
+            found = True
+    _weigh(state)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _weigh(state):
+    total = 0.0
+    for lead in range(LEADS):
+        level = state.beat_level[lead]
+        w = (level / (state.rest_level[lead] + 0.01)) ** 2 if level > 0.5 * _FLOOR_MV else 0.0
+        state.weight[lead] = w
+        total += w
+    for lead in range(LEADS):
+        state.weight[lead] = (
+            state.weight[lead] / total / state.beat_level[lead] if total > 0.0 and state.weight[lead] > 0 else 0.0
+        )
+
+
+@njit(cache=True, nogil=True)
+def decide(state, k):
+    """Go on to grid sample ``k``, which has its activity. True when one or more beats joined the queue."""
+    if not state.learnt:
+        if k - state.learn_from < _LEARN:
+            return False
+        if not learn(state, k):
+            state.learn_from += RATE_HZ // 2
+            state.decided = state.learn_from
+            return False
+        state.learnt = True
+        state.n_heights = 0
+        state.n_others = 0
+        state.candidate = 0.0
+        state.passed = 0.0
+    found = False
+    while state.decided <= k:
+        m = state.decided
+        state.decided += 1
+        c = state.weight[0] * state.activity[0, m & MASK] + state.weight[1] * state.activity[1, m & MASK]
+        if c > state.candidate:
+            if c > state.before:
+                state.candidate = c
+                state.candidate_at = m
+        elif state.candidate > 0.0 and m - state.candidate_at >= _ALONE:
+            found |= _peak(state, m)
+            state.candidate = 0.0
+        state.before = c
+        if state.passed > 0.0 and _overdue(state, m):
+            if state.passed > _BACK_THRESHOLD * _level(state.beat_heights, state.n_heights):
+                _beat(state, state.passed_at, state.passed)
+                found = True
+            state.passed = 0.0
+        if m - state.last_peak > _RELEARN and m - state.learn_from > _RELEARN:
+            state.learnt = False
+            state.learn_from = m - _LEARN
+            state.decided = m + 1  # relearn
+            break
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _overdue(state, m):
+    n = min(state.n_rr, 8)
+    if n == 0:
+        return m - state.last_peak > RATE_HZ
+    mean = 0.0
+    for i in range(n):
+        mean += state.rr[(state.n_rr - 1 - i) % RRS]
+    mean /= n
+    return m - state.last_peak - _ALONE > min(_BACK_RR * mean, _BACK_MOST)
+
+
+@njit(cache=True, nogil=True)
+def _level(heights, count):
+    n = min(count, _LAST)
+    if n == 0:
+        return 1.0
+    h = np.sort(heights[:n])
+    return h[n // 2] if n % 2 else 0.5 * (h[n // 2] + h[n // 2 - 1])
+
+
+@njit(cache=True, nogil=True)
+def _steepest(state, p):
+    """Greatest weighted change over 12 ms in the samples that the activity at p is made of."""
+    best = 0.0
+    for j in range(p - _AVERAGED - _LAG, p + 1):
+        s = 0.0
+        for lead in range(LEADS):
+            s += state.weight[lead] * abs(_mv(state, j, lead) - _mv(state, j - 3, lead))
+        best = max(best, s)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _peak(state, m):
+    p = state.candidate_at
+    h = state.candidate
+    beat = _level(state.beat_heights, state.n_heights)
+    other = _level(state.other_heights, state.n_others) if state.n_others else 0.1
+    threshold = other + _THRESHOLD * (beat - other)
+    is_beat = h > threshold
+    mv = 0.0
+    for lead in range(LEADS):
+        if state.weight[lead] > 0:
+            mv = max(mv, state.activity[lead, p & MASK])
+    if mv < _FLOOR_MV:
+        return False
+    if p - state.last_peak < _T_WAVE and _steepest(state, p) < 0.5 * state.last_slope:
+        return False
+    if is_beat:
+        _beat(state, p, h)
+        return True
+    state.other_heights[state.n_others % _LAST] = h
+    state.n_others += 1
+    if h > state.passed and p - state.last_peak > _ALONE:
+        state.passed = h
+        state.passed_at = p
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _beat(state, p, h):
+    r = _locate(state, p)
+    if state.n_heights > 0:
+        state.rr[state.n_rr % RRS] = p - state.last_peak
+        state.n_rr += 1
+    state.beat_heights[state.n_heights % _LAST] = h
+    state.n_heights += 1
+    # levels
+    for lead in range(LEADS):
+        top = 0.0
+        for j in range(p - 12, p + 13):
+            top = max(top, state.activity[lead, j & MASK])
+        rest = 0.0
+        n = 0
+        for j in range(max(state.last_peak + 35, p - 250), p - 35):
+            rest += state.activity[lead, j & MASK]
+            n += 1
+        if top > 0:
+            state.beat_level[lead] += 0.125 * (min(top, 2.0 * state.beat_level[lead] + 0.02) - state.beat_level[lead])
+        if n > 0:
+            state.rest_level[lead] += 0.125 * (rest / n - state.rest_level[lead])
+    state.last_slope = _steepest(state, p)
+    state.last_peak = p
+    state.last_r = r
+    state.passed = 0.0
+    state.queue_r[state.queued % QUEUE] = r
+    state.queued += 1
+    _weigh(state)
+
+
+@njit(cache=True, nogil=True)
+def _locate(state, p):
+    """The R peak: the largest deflection."""
+    best = -1.0
+    at = p
+    lo, hi = p - _AVERAGED - 2 * _LAG, p + 1
+    mean = np.zeros(LEADS)
+    for lead in range(LEADS):
+        for j in range(lo, hi):
+            mean[lead] += _mv(state, j, lead)
+        mean[lead] /= hi - lo
+    for j in range(lo, hi):
+        s = 0.0
+        for lead in range(LEADS):
+            s += state.weight[lead] * abs(_mv(state, j, lead) - mean[lead])
+        if s > best:
+            best = s
+            at = j
+    return at

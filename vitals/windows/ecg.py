@@ -1,0 +1,210 @@
+"""ECG chunks of many patients to windows: one for every heartbeat, and one a second for the rhythm.
+
+The state is a row per patient; everything from the sample to the window is compiled and causal. Windows depend on the
+signal and its event times only: cut into any chunks and bundled in any way it gives the same windows, to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vitals import units, usual
+from vitals.rows import Rows, RowTable
+from vitals.runs import Outcome
+from vitals.signal import LEADS, RATE_HZ
+from vitals.usual import CONTEXT
+from vitals.windows.ecgpath import BEAT, RHYTHM, STATE, advance, most_beats
+
+__all__ = [
+    "BEAT_SAMPLES",
+    "BEAT_SPEC",
+    "CONTEXT",
+    "LEADS",
+    "RATE_HZ",
+    "RHYTHM_SPEC",
+    "BeatWindows",
+    "EcgStep",
+    "EcgWindows",
+    "Outcome",
+    "RhythmWindows",
+]
+
+BEAT_SPEC: Final = "beat-250hz-192-v1"
+RHYTHM_SPEC: Final = "rhythm-1s-v1"
+BEAT_SAMPLES: Final = usual.SAMPLES
+"""92 before the R peak, 100 from it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeatWindows:
+    """``n`` heartbeats, in the order in which they were completed.
+
+    ``chunk``: int32[n], index of the chunk whose arrival completed it; ``row``: int32[n].
+    ``end_us``: int64[n], event time 0.4 s after the R peak; ``known_us``: int64[n], event time of the sample that
+    completed it (the next beat had been found, or 1.5 s had gone by).
+    ``ecg_mv``: float32[n, 2, 192], mV at 250 Hz, 92 samples before R and 100 from it on; a lead that is not there is 0.
+    ``context``: float32[n, len(CONTEXT)]. ``rr_pre_ms``, ``rr_post_ms``: float32[n], 0 unknown.
+    ``verdict``: uint8[n], ``Verdict``.
+    """
+
+    chunk: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int32]
+    end_us: npt.NDArray[np.int64]
+    known_us: npt.NDArray[np.int64]
+    ecg_mv: npt.NDArray[np.float32]
+    context: npt.NDArray[np.float32]
+    rr_pre_ms: npt.NDArray[np.float32]
+    rr_post_ms: npt.NDArray[np.float32]
+    verdict: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class RhythmWindows:
+    """``n`` seconds of rhythm: ``end_us`` is the end of a second of event time, columns as in ``findings.COLUMNS``.
+
+    All columns float32[n], NaN unknown; ``chunk``, ``row``, ``end_us``, ``known_us``, ``verdict`` as for beats.
+    """
+
+    chunk: npt.NDArray[np.int32]
+    row: npt.NDArray[np.int32]
+    end_us: npt.NDArray[np.int64]
+    known_us: npt.NDArray[np.int64]
+    heart_rate_bpm: npt.NDArray[np.float32]
+    since_beat_ms: npt.NDArray[np.float32]
+    rr_irregularity: npt.NDArray[np.float32]
+    vf_index: npt.NDArray[np.float32]
+    qrs_mv: npt.NDArray[np.float32]
+    verdict: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class EcgStep:
+    """What a call made of ``c`` chunks.
+
+    ``outcome``: uint8[c], ``Outcome``. A chunk that is taken waits until a rhythm window with one of its samples in it
+    is given out: ``scored``: int32[c], how many waiting chunks (itself included) this chunk brought to that;
+    ``cut``: int32[c], how many were thrown away because this chunk began a new run.
+    """
+
+    outcome: npt.NDArray[np.uint8]
+    scored: npt.NDArray[np.int32]
+    cut: npt.NDArray[np.int32]
+    beats: BeatWindows
+    rhythm: RhythmWindows
+
+
+class EcgWindows:
+    """The signal path of many patients, one row each."""
+
+    def __init__(self) -> None:
+        self._table = RowTable(f"{BEAT_SPEC} {RHYTHM_SPEC}", np.zeros((), STATE))
+
+    def add(self, n: int) -> Rows:
+        """int32[n]: rows of new patients."""
+        return self._table.add(n)
+
+    def free(self, rows: Rows) -> None:
+        """Forget the patients in ``rows``."""
+        self._table.data["waiting"][rows] = 0
+        self._table.free(rows)
+
+    def snapshot(self, rows: Rows) -> bytes:
+        """The state of ``rows`` as bytes."""
+        return self._table.snapshot(rows)
+
+    def restore(self, rows: Rows, state: bytes) -> None:
+        """Put a snapshot of as many rows into ``rows``. Raises ``ValueError`` for any other bytes."""
+        self._table.restore(rows, state)
+
+    @property
+    def waiting(self) -> int:
+        """Chunks of all patients that wait in an open window."""
+        return int(self._table.data["waiting"].sum())
+
+    def waiting_of(self, rows: Rows) -> npt.NDArray[np.int32]:
+        """int32[rows]: chunks that wait in an open window."""
+        waiting: npt.NDArray[np.int32] = self._table.data["waiting"][rows].sum(axis=1, dtype=np.int32)
+        return waiting
+
+    def advance(
+        self,
+        rows: Rows,
+        start_us: npt.NDArray[np.int64],
+        rate_hz: npt.NDArray[np.float64],
+        n_leads: npt.NDArray[np.int32],
+        gain_uv: npt.NDArray[np.float64],
+        n_samples: npt.NDArray[np.int32],
+        samples: npt.NDArray[np.int16],
+    ) -> EcgStep:
+        """Take ``c`` chunks in order; a row may occur more than once.
+
+        Arguments are arrays of length c but for ``samples``: int16[sum(n_samples * n_leads)], chunk after chunk, lead
+        after lead, ``gain_uv`` microvolts each, -32768 where nothing was measured. The first two leads are used.
+        Raises ``ValueError`` when they do not fit each other or no monitor could have sent them (``units``).
+        """
+        _must_fit(rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples)
+        c = len(rows)
+        outcome = np.empty(c, np.uint8)
+        scored = np.zeros(c, np.int32)
+        cut = np.zeros(c, np.int32)
+        seconds = n_samples / rate_hz
+        rhythms = np.empty(int(np.ceil(seconds + 2.0).sum()), RHYTHM)
+        room = most_beats(seconds.max(initial=0.0)) + int(4.0 * seconds.sum())
+        parts: list[npt.NDArray[np.void]] = []
+        done, offset, n_rhythms = 0, 0, 0
+        while True:
+            beats = np.empty(room, BEAT)
+            done, offset, n_beats, n_rhythms = advance(
+                self._table.data, rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
+                outcome, scored, cut, beats, rhythms, done, offset, n_rhythms,
+            )  # fmt: skip
+            parts.append(beats[:n_beats])
+            if done == c:
+                break
+        beat = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return EcgStep(
+            outcome,
+            scored,
+            cut,
+            BeatWindows(*_columns(beat)),
+            RhythmWindows(*_columns(rhythms[:n_rhythms])),
+        )
+
+
+def _columns(table: npt.NDArray[np.void]) -> list[npt.NDArray[Any]]:
+    return [np.ascontiguousarray(table[name]) for name in table.dtype.names or ()]
+
+
+def _must_fit(
+    rows: Rows,
+    start_us: npt.NDArray[np.int64],
+    rate_hz: npt.NDArray[np.float64],
+    n_leads: npt.NDArray[np.int32],
+    gain_uv: npt.NDArray[np.float64],
+    n_samples: npt.NDArray[np.int32],
+    samples: npt.NDArray[np.int16],
+) -> None:
+    columns = (start_us, rate_hz, n_leads, gain_uv, n_samples)
+    if any(len(column) != len(rows) for column in columns):
+        raise ValueError("columns of different length")
+    sizes = n_samples.astype(np.int64) * n_leads
+    if not len(rows):
+        return
+    if n_samples.min() < 1 or n_leads.min() < 1 or sizes.sum() != len(samples):
+        raise ValueError("the samples do not fit their counts")
+    if not (rate_hz.min() >= units.RATE_MIN_HZ and rate_hz.max() <= units.RATE_MAX_HZ):
+        raise ValueError("a rate that no monitor has")
+    if not (gain_uv.min() > 0.0 and gain_uv.max() <= units.GAIN_MAX_UV):
+        raise ValueError("a gain that no monitor has")
+    if start_us.min() < units.EARLIEST_US or start_us.max() > units.LATEST_US:
+        raise ValueError("a time that no monitor has")

@@ -1,0 +1,285 @@
+"""The signal path of one patient after another, from a chunk's samples to the windows they complete. Compiled."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from vitals import fibrillation, qrs, quality, rhythm, runs, signal, units, usual
+from vitals.findings import BEAT_AFTER_R_US, Verdict
+from vitals.signal import GRID_US, LEADS, MASK, RATE_HZ, RING
+from vitals.usual import AFTER_R, BEFORE_R, CONTEXT, SAMPLES
+
+_ALONE_US: Final = 1_500_000
+_ALONE: Final = _ALONE_US // GRID_US
+"""A beat that is not followed by another is given out so long after its R peak."""
+_KEEP_LEVELS_US: Final = 60 * units.US_PER_S
+_NEVER: Final = np.iinfo(np.int64).max
+_TOO_SHORT: Final = int(Verdict.TOO_SHORT)
+_GAP: Final = int(Verdict.GAP)
+_ALL_MISSING: Final = signal.MISSING | signal.MISSING << signal.LEAD_SHIFT
+
+STATE: Final = np.dtype(
+    [
+        *runs.FIELDS,
+        *signal.FIELDS,
+        *qrs.FIELDS,
+        *rhythm.FIELDS,
+        *usual.FIELDS,
+        ("blind", np.int64),  # grid samples of this run that no lead measured
+        ("blind_at", np.int64, (qrs.QUEUE,)),
+        ("rr_pre_ms", np.float32, (qrs.QUEUE,)),
+        ("n_rr_before", np.int64, (qrs.QUEUE,)),
+        ("noted", np.int64),
+        ("due", np.int64),
+        ("qrs_uv", np.float64, (LEADS,)),
+        ("known_us", np.int64),
+        ("second", np.int64),  # the rhythm window that is open
+        ("waiting", np.int32, (2,)),  # chunks that begin in it, and in the next
+    ],
+    align=True,
+)
+BEAT: Final = np.dtype(
+    [
+        ("chunk", np.int32),
+        ("row", np.int32),
+        ("end_us", np.int64),
+        ("known_us", np.int64),
+        ("ecg_mv", np.float32, (LEADS, SAMPLES)),
+        ("context", np.float32, (len(CONTEXT),)),
+        ("rr_pre_ms", np.float32),
+        ("rr_post_ms", np.float32),
+        ("verdict", np.uint8),
+    ],
+    align=True,
+)
+RHYTHM: Final = np.dtype(
+    [
+        ("chunk", np.int32),
+        ("row", np.int32),
+        ("end_us", np.int64),
+        ("known_us", np.int64),
+        ("heart_rate_bpm", np.float32),
+        ("since_beat_ms", np.float32),
+        ("rr_irregularity", np.float32),
+        ("vf_index", np.float32),
+        ("qrs_mv", np.float32),
+        ("verdict", np.uint8),
+    ],
+    align=True,
+)
+
+
+@njit(cache=True, nogil=True)
+def advance(
+    table, rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
+    outcome, scored, cut, beats, rhythms, chunk, offset, n_rhythms,
+):  # fmt: skip
+    """Chunks from ``chunk`` on, whose samples begin at ``offset``, until all are done or ``beats`` might not hold more.
+
+    Returns (next chunk, its offset, beats written, rhythm windows written).
+    """
+    room = signal.make_room()
+    nothing = np.full(8 * signal.BLOCK, signal.NOT_MEASURED, np.int16)
+    n_beats = 0
+    while chunk < len(rows):
+        count = n_samples[chunk]
+        if n_beats + most_beats(count / rate_hz[chunk]) > len(beats):
+            break
+        state = table[rows[chunk]]
+        outcome[chunk], restart, fill, skip = runs.admit(state, start_us[chunk], rate_hz[chunk], n_leads[chunk], count)
+        if outcome[chunk] == runs.TAKEN:
+            if restart:
+                n_beats = _flush(state, chunk, rows[chunk], beats, n_beats)
+                cut[chunk] += state.waiting[0] + state.waiting[1]
+                _restart(state, start_us[chunk], rate_hz[chunk], n_leads[chunk])
+            gain_mv = gain_uv[chunk] * 1e-3
+            while fill > 0:
+                n = min(fill, signal.block_samples(state))
+                n_beats, n_rhythms = _block(
+                    state,
+                    nothing,
+                    0,
+                    0,
+                    n,
+                    gain_mv,
+                    room,
+                    chunk,
+                    rows[chunk],
+                    scored,
+                    beats,
+                    n_beats,
+                    rhythms,
+                    n_rhythms,
+                )
+                fill -= n
+            first_second = runs.frontier_us(state) // units.US_PER_S
+            state.waiting[1 if first_second > state.second else 0] += 1
+            done = skip
+            while done < count:
+                n = min(count - done, signal.block_samples(state))
+                n_beats, n_rhythms = _block(
+                    state, samples, offset + done, count, n, gain_mv, room,
+                    chunk, rows[chunk], scored, beats, n_beats, rhythms, n_rhythms,
+                )  # fmt: skip
+                done += n
+        offset += np.int64(count) * n_leads[chunk]
+        chunk += 1
+    return chunk, offset, n_beats, n_rhythms
+
+
+@njit(cache=True, nogil=True)
+def most_beats(seconds):
+    """A chunk of so many seconds gives out no more: beats are 0.2 s apart, and the ring holds what may lie behind."""
+    return np.int64(5.0 * (seconds + runs.FILLED_US / units.US_PER_S + RING / RATE_HZ)) + qrs.QUEUE + 1
+
+
+@njit(cache=True, nogil=True)
+def _restart(state, start_us, rate_hz, n_leads):
+    same = rate_hz == state.rate_hz and n_leads == state.n_leads
+    ahead_us = start_us - runs.frontier_us(state)
+    runs.begin(state, start_us, rate_hz, n_leads)
+    signal.begin(state)
+    if same and 0 <= ahead_us <= _KEEP_LEVELS_US and state.learnt:
+        qrs.resume(state)
+    else:
+        qrs.begin(state)
+        usual.begin(state)
+        state.qrs_uv[:] = np.nan
+        state.rr_slow_ms = 0.0
+    rhythm.begin(state)
+    state.blind = 0
+    state.noted = 0
+    state.due = _NEVER
+    state.second = state.first_grid // RATE_HZ
+    state.waiting[:] = 0
+
+
+@njit(cache=True, nogil=True)
+def _block(
+    state, samples, first, stride, count, gain_mv, room, chunk, row, scored, beats, n_beats, rhythms, n_rhythms
+):  # fmt: skip
+    k = state.next_grid
+    n = signal.to_grid(state, samples, first, stride, count, gain_mv, room)
+    grid_uv, grid_flags, known_us = room[2], room[3], room[4]
+    done = 0
+    while done < n:
+        # not beyond the end of a second: what its window looks back upon must still be in the ring
+        here = min(n - done, RATE_HZ - k % RATE_HZ)
+        for i in range(here):
+            at = (k + i) & MASK
+            for lead in range(LEADS):
+                state.ring_uv[lead, at] = grid_uv[lead, done + i]
+            state.ring_flags[at] = grid_flags[done + i]
+        qrs.take(state, k, here)
+        for i in range(here):
+            j = k + i
+            state.blind += grid_flags[done + i] & _ALL_MISSING == _ALL_MISSING
+            if qrs.decide(state, j):
+                _note(state)
+            while j >= state.due:
+                n_beats = _emit(state, chunk, row, known_us[done + i], beats, n_beats)
+        k += here
+        done += here
+        state.known_us = known_us[done - 1]
+        if k % RATE_HZ == 0:
+            n_rhythms = _second(state, k, chunk, row, scored, rhythms, n_rhythms)
+    return n_beats, n_rhythms
+
+
+@njit(cache=True, nogil=True)
+def _note(state):
+    """Enter beats that were found into the history."""
+    while state.noted < state.queued:
+        at = state.noted % qrs.QUEUE
+        r = state.queue_r[at]
+        state.n_rr_before[at] = state.n_rr_ms
+        state.rr_pre_ms[at] = rhythm.note_beat(state, r, state.blind)
+        for lead in range(LEADS):
+            low = high = 0
+            for j in range(r - 15, r + 16):
+                a = np.int64(state.ring_uv[lead, j & MASK])
+                low = min(low, a)
+                high = max(high, a)
+            size = np.float64(high - low)
+            old = state.qrs_uv[lead]
+            state.qrs_uv[lead] = size if np.isnan(old) else old + 0.2 * (size - old)
+        state.noted += 1
+    _set_due(state)
+
+
+@njit(cache=True, nogil=True)
+def _set_due(state):
+    waiting = state.queued - state.emitted
+    if waiting == 0:
+        state.due = _NEVER
+    else:
+        state.due = state.queue_r[state.emitted % qrs.QUEUE] + (AFTER_R - 1 if waiting > 1 else _ALONE)
+
+
+@njit(cache=True, nogil=True)
+def _flush(state, chunk, row, beats, n_beats):
+    """A run has ended: give out the beats whose windows are whole."""
+    if state.rate_hz == 0.0:
+        return n_beats
+    while state.emitted < state.queued:
+        if state.queue_r[state.emitted % qrs.QUEUE] + AFTER_R > state.next_grid:
+            state.emitted += 1
+        else:
+            n_beats = _emit(state, chunk, row, state.known_us, beats, n_beats)
+    return n_beats
+
+
+@njit(cache=True, nogil=True)
+def _emit(state, chunk, row, known_us, beats, n_beats):
+    at = state.emitted % qrs.QUEUE
+    r = state.queue_r[at]
+    following = (state.emitted + 1) % qrs.QUEUE
+    rr_post_ms = state.rr_pre_ms[following] if state.queued - state.emitted > 1 else np.float32(0.0)
+    beat = beats[n_beats]
+    beat.chunk = chunk
+    beat.row = row
+    beat.end_us = r * GRID_US + BEAT_AFTER_R_US
+    beat.known_us = known_us
+    beat.rr_pre_ms = state.rr_pre_ms[at]
+    beat.rr_post_ms = rr_post_ms
+    for lead in range(LEADS):
+        for i in range(SAMPLES):
+            beat.ecg_mv[lead, i] = state.ring_uv[lead, (r - BEFORE_R + i) & MASK] * 1e-3
+    usual.compare(state, r, state.rr_pre_ms[at], rr_post_ms, state.rr_ms, state.n_rr_before[at], beat.context)
+    first = r - BEFORE_R
+    if first < state.first_grid:
+        beat.verdict = _TOO_SHORT
+    else:
+        beat.verdict = quality.best_verdict(state, first, SAMPLES, state.qrs_uv)
+    state.emitted += 1
+    _set_due(state)
+    return n_beats + 1
+
+
+@njit(cache=True, nogil=True)
+def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
+    """Give out the rhythm window that ends before grid sample ``k``."""
+    window = rhythms[n_rhythms]
+    window.chunk = chunk
+    window.row = row
+    window.end_us = k * GRID_US
+    window.known_us = state.known_us
+    window.heart_rate_bpm = rhythm.heart_rate_bpm(state, k)
+    since = k - (state.latest_r if state.any_r else state.first_grid)
+    window.since_beat_ms = since * (GRID_US / units.US_PER_MS)
+    window.rr_irregularity = rhythm.irregularity(state)
+    index = np.nan
+    for lead in range(min(state.n_leads, LEADS)):
+        index = np.fmax(index, fibrillation.vf_index(state, k - 1, lead))
+    window.vf_index = index
+    window.qrs_mv = np.fmax(state.qrs_uv[0], state.qrs_uv[1]) * 1e-3
+    first = max(k - RATE_HZ, state.first_grid)
+    window.verdict = quality.best_verdict(state, first, k - first, state.qrs_uv) if k - first > RATE_HZ // 2 else _GAP
+    scored[chunk] += state.waiting[0]
+    state.waiting[0] = state.waiting[1]
+    state.waiting[1] = 0
+    state.second = k // RATE_HZ
+    return n_rhythms + 1
