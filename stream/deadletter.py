@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
+from stream.topics import MAX_MESSAGE_BYTES
 from vitals.errors import Fault, Unusable
 from vitals.events import DeadLetter, Record
 
@@ -13,18 +15,27 @@ _MIN_EVENTS = 200
 WHOLE_RECORD = -1
 
 
+_KEPT_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
+_KEPT_KEY_BYTES: Final = 16 * 1024
+"""A letter about the largest message must itself be a message: what is beyond this is cut off, and it says so."""
+
+
 def envelope(record: Record, why: Unusable, *, row: int = WHOLE_RECORD, value: bytes | None = None) -> DeadLetter:
     """``record`` (or ``value``, the part of it that could not be used) with the reason."""
+    kept = record.value if value is None else value
+    detail = why.detail
+    if len(kept) > _KEPT_BYTES:
+        detail = f"{detail}; the first {_KEPT_BYTES} of {len(kept)} bytes are kept"
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
         timestamp_ms=record.timestamp_ms,
         reason=why.reason.value,
-        detail=why.detail,
+        detail=detail,
         row=row,
-        key=record.key,
-        value=record.value if value is None else value,
+        key=record.key[:_KEPT_KEY_BYTES] if record.key else record.key,
+        value=kept[:_KEPT_BYTES],
         content_type=record.content_type,
     )
 

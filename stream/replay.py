@@ -83,7 +83,9 @@ def play(schedule: Iterable[Due], send: Callable[[Due], None], stop: threading.E
         send(due)
 
 
-def schedules(paths: Sequence[Path], pace: Pace, *, patients: int | None = None) -> list[Iterator[Due]]:
+def schedules(
+    paths: Sequence[Path], pace: Pace, *, patients: int | None = None, repeat: bool = False
+) -> list[Iterator[Due]]:
     """What the recordings under ``paths`` (files or folders) have to send: ECG in bundles of a gateway, glucose and
     images by patient. With ``patients``, that many share the ECG recordings, and no more have the rest.
 
@@ -94,13 +96,13 @@ def schedules(paths: Sequence[Path], pace: Pace, *, patients: int | None = None)
     beds = _beds(records, patients)
     for first in range(0, len(beds), BEDS_PER_GATEWAY):
         gateway = f"replay-{first // BEDS_PER_GATEWAY}"
-        found.append(wfdb.bundles(gateway, beds[first : first + BEDS_PER_GATEWAY], pace))
+        found.append(wfdb.bundles(gateway, beds[first : first + BEDS_PER_GATEWAY], pace, repeat=repeat))
     persons = [person for table in tables for person in cgm.people(table)]
-    found += [cgm.readings(p.name, "replay", p, pace, history_s=0) for p in persons[:patients]]
+    found += [cgm.readings(p.name, "replay", p, pace, history_s=0, repeat=repeat) for p in persons[:patients]]
     shown = [picture for path in pictures for picture in images.pictures(path)]
     if shown:
         names = [f"imaging-{i}" for i in range(min(len(shown), patients or len(shown)))]
-        found.append(images.events(names, shown, pace, every_s=_IMAGE_EVERY_S))
+        found.append(images.events(names, shown, pace, every_s=_IMAGE_EVERY_S, repeat=repeat))
     if not found:
         raise Fault("no recordings there: WFDB records, csv or zip tables of glucose, npz, dcm or png images")
     return found
@@ -113,6 +115,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--kafka", help="broker, host:port (default: WARDWATCH_KAFKA)")
     parser.add_argument("--speed", type=float, default=1.0, help="seconds of recording a second; inf: all at once")
     parser.add_argument("--patients", type=int, help="how many patients; they share the recordings there are")
+    parser.add_argument("--repeat", action="store_true", help="what ends begins again, until Ctrl-C")
     parser.add_argument(
         "--began-ago", type=float, default=0.0, metavar="S",
         help="event time starts S seconds ago; faster than real time it soon lies in the future, which a worker refuses"
@@ -122,7 +125,7 @@ def main(argv: list[str]) -> int:
     start_us = SystemClock().now_us() - round(asked.began_ago * US_PER_S)
     stop = threading.Event()
     try:
-        waiting = schedules(asked.paths, Pace(start_us, asked.speed), patients=asked.patients)
+        waiting = schedules(asked.paths, Pace(start_us, asked.speed), patients=asked.patients, repeat=asked.repeat)
         with (
             children.signals_as_interrupt(),
             closing(Sender(asked.kafka or config.read(os.environ).kafka)) as sender,
@@ -148,8 +151,9 @@ def _beds(records: Sequence[Path], patients: int | None) -> list[wfdb.Bed]:
     beds = []
     for i in range((patients or len(recordings)) if recordings else 0):
         copy, which = divmod(i, len(recordings))
-        name = recordings[which].name
-        beds.append(wfdb.Bed(f"{name}+{copy}" if copy else name, recordings[which], _SHIFT_S * copy))
+        recording = recordings[which]
+        patient = f"{recording.name}+{copy}" if copy else recording.name
+        beds.append(wfdb.Bed(patient, recording, (_SHIFT_S * copy) % recording.seconds))
     return beds
 
 

@@ -38,6 +38,12 @@ class Recording:
     gain_uv: float
     samples: npt.NDArray[np.int16]
 
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        count: int = self.samples.shape[1]
+        return count / self.rate_hz
+
 
 @dataclass(frozen=True, slots=True)
 class Bed:

@@ -55,14 +55,14 @@ _ALONE: Final = (_Scene("mitdb/124"), _Scene("mitdb/208"), _Scene("mitdb/201"))
 _IGLU: Final = "cgm_glucobench/raw_data/iglu.csv.xz"
 _DUBOSSON: Final = "cgm_glucobench/raw_data/dubosson.csv.xz"
 _WARD_GLUCOSE: Final = (
-    (_IGLU, _Scene("iglu/Subject 1", 22.5 * _HOUR_S)), (_IGLU, _Scene("iglu/Subject 2", 3 * _HOUR_S)),
-    (_IGLU, _Scene("iglu/Subject 3", 28 * _HOUR_S)), (_IGLU, _Scene("iglu/Subject 4")),
+    (_IGLU, _Scene("iglu/Subject 2", 3 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/5.0", 43 * _HOUR_S)),
+    (_DUBOSSON, _Scene("dubosson/6.0", 41 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/7.0")),
 )  # fmt: skip
 _HOME_GLUCOSE: Final = (
-    # a low, or a high, within the hour after the first day
-    (_DUBOSSON, _Scene("dubosson/1.0", 39.4 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/2.0", 12.1 * _HOUR_S)),
-    (_DUBOSSON, _Scene("dubosson/4.0", 23.8 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/8.0", 3.5 * _HOUR_S)),
-    (_IGLU, _Scene("iglu/Subject 5", 19.4 * _HOUR_S)),
+    # a low, or a high, three to five readings after the first day
+    (_DUBOSSON, _Scene("dubosson/1.0", 8.35 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/2.0", 12.5 * _HOUR_S)),
+    (_DUBOSSON, _Scene("dubosson/4.0", 9.5 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/8.0", 4 * _HOUR_S)),
+    (_IGLU, _Scene("iglu/Subject 5", 76.5 * _HOUR_S)),
 )  # fmt: skip
 _PICTURES: Final = ("medmnist/pneumoniamnist.npz", "medmnist/breastmnist.npz")
 _PICTURES_KEPT: Final = 60

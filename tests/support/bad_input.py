@@ -83,9 +83,9 @@ def dicom_without_pixels() -> bytes:
 
 def _good(now_us: int) -> dict[Topic, Wire]:
     return {
-        Topic.ECG: chunk("bytes", now_us),
-        Topic.GLUCOSE: reading("bytes", now_us),
-        Topic.IMAGING: image("bytes", now_us),
+        Topic.ECG: chunk("anybody", now_us),
+        Topic.GLUCOSE: reading("anybody", now_us),
+        Topic.IMAGING: image("anybody", now_us),
     }
 
 
@@ -93,7 +93,7 @@ def _bytes(now_us: int) -> Iterator[BadInput]:
     """What is wrong before anything is decoded, on every topic."""
     noise = np.random.default_rng(_SEED).bytes(700)
     for topic, event in _good(now_us).items():
-        whole, key, name = codec.encode(event), b"bytes", topic.value
+        whole, key, name = codec.encode(event), b"anybody", topic.value
         yield BadInput(f"{name} truncated", topic, key, whole[: len(whole) // 2], Reason.MALFORMED)
         yield BadInput(f"{name} random", topic, key, noise, Reason.MALFORMED)
         yield BadInput(f"{name} empty", topic, key, b"", Reason.MALFORMED)
