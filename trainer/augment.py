@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from vitals.windows.ecg import RATE_HZ
 
 from trainer.config import AugmentRecipe
 from vitals.findings import Task
+from vitals.windows.ecg import RATE_HZ
 
 Tensors = dict[str, torch.Tensor]
 

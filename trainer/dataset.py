@@ -78,10 +78,10 @@ class Dataset:
 def side_of(person: str, split: SplitRecipe) -> Side:
     """The side of ``person``: the recipe's patterns first, then a hash of the name."""
     name = SAME_PERSON.get(person, person)
-    if any(fnmatchcase(name, pattern) for pattern in split.held_out):
-        return Side.HELD_OUT
-    if any(fnmatchcase(name, pattern) for pattern in split.validate):
-        return Side.VALIDATE
+    by_hand = {Side.HELD_OUT: split.held_out, Side.VALIDATE: split.validate, Side.TRAIN: split.train}
+    for side, patterns in by_hand.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            return side
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[: _SHARE_BITS // 8]) / 2**_SHARE_BITS
     if drawn < split.held_out_share:
         return Side.HELD_OUT

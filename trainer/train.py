@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from tqdm import tqdm
-from vitals.windows.ecg import CONTEXT
 
 from models.nets import catalogue, ecg, glucose, imaging
 from models.spec import Calibration
@@ -25,6 +24,7 @@ from trainer.config import Recipe
 from trainer.dataset import Dataset, Examples, Side
 from trainer.losses import OUTPUTS, loss, score
 from vitals.findings import Task
+from vitals.windows.ecg import CONTEXT
 
 Floats = npt.NDArray[np.float64]
 
