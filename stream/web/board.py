@@ -43,8 +43,7 @@ _log = logging.getLogger(__name__)
 STATIC: Final = Path(__file__).parent / "static"
 CAPACITY: Final = 20_000
 MAX_VIEWERS: Final = 64
-_TICK_S: Final = 0.25
-_SEND_DEADLINE_S: Final = 20.0
+TICK_S: Final = 0.25
 _MAX_BODY: Final = 4096
 _TIDY_S: Final = 60.0
 
@@ -78,13 +77,18 @@ class _File:
 
 
 class BoardServer:
-    """``start`` and ``stop`` its threads from anywhere; ``routes`` belong to one aiohttp application."""
+    """``start`` and ``stop`` its threads from anywhere; ``routes`` belong to one aiohttp application.
 
-    def __init__(self, kafka: str, clock: Clock) -> None:
+    ``tick_s``: time between two frames for a browser; ``send_deadline_s``: one that takes none for so long is let go.
+    """
+
+    def __init__(self, kafka: str, clock: Clock, *, tick_s: float = TICK_S, send_deadline_s: float = 20.0) -> None:
         self.ward = Ward(clock, CAPACITY)
         self.traces = Traces()
         self._kafka = kafka
         self._clock = clock
+        self._tick_s = tick_s
+        self._send_deadline_s = send_deadline_s
         self._desk = CommandDesk(kafka, clock)
         self._files = {path.name: _file(path) for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES}
         self._viewers: set[Viewer] = set()
@@ -211,14 +215,14 @@ class BoardServer:
             while not self._stopping:
                 frames, traces = viewer.next_frames()
                 self._put_on_view()
-                async with asyncio.timeout(_SEND_DEADLINE_S):
+                async with asyncio.timeout(self._send_deadline_s):
                     for frame in frames:
                         await socket.send_str(frame.decode())
                     if traces is not None:
                         await socket.send_bytes(traces)
                 self._tidy()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_TICK_S):
+                    async with asyncio.timeout(self._tick_s):
                         await asked.wait()
                 asked.clear()
             await socket.close(code=WSCloseCode.GOING_AWAY)

@@ -100,7 +100,7 @@ class TraceReader(threading.Thread):
                     one = taken(record)
                     try:
                         self._traces.take(one.value, one.content_type, one.partition, one.arrived_us)
-                    except ValueError:
+                    except (ValueError, OverflowError):
                         refused += 1
             if refused:
                 self._report(LIVE, refused)

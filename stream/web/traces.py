@@ -72,8 +72,11 @@ class _Kept:
         self.place = place
         self.arrived_us = arrived_us
         self.size = size
+        columns = (bundle.start_us, bundle.rate_hz, bundle.leads, bundle.gain_uv, bundle.n_samples)
+        if any(len(column) != len(bundle.patients) for column in columns):
+            raise ValueError("columns of different lengths")
         counts = np.array(bundle.n_samples, np.int64) * np.array([len(leads) for leads in bundle.leads], np.int64)
-        if len(counts) != len(bundle.patients) or 2 * int(counts.sum()) != len(bundle.samples):
+        if counts.min(initial=0) < 0 or 2 * int(counts.sum()) != len(bundle.samples):
             raise ValueError("columns that do not fit the samples")
         self.starts = np.concatenate(([0], np.cumsum(counts)))
 

@@ -7,6 +7,7 @@ commands from the board are answered. ``python -m tests.support.playedward`` sho
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,7 +39,9 @@ from vitals.findings import (
 )
 from vitals.units import US_PER_S
 
-_AAMI = dict.fromkeys("NLRej", 0) | dict.fromkeys("AaJS", 1) | dict.fromkeys("VE", 2) | {"F": 3} | dict.fromkeys("/fQ", 4)
+_AAMI = (
+    dict.fromkeys("NLRej", 0) | dict.fromkeys("AaJS", 1) | dict.fromkeys("VE", 2) | {"F": 3} | dict.fromkeys("/fQ", 4)
+)
 _SPREAD_MG_DL = {5: -1.64, 25: -0.67, 50: 0.0, 75: 0.67, 95: 1.64}
 
 Values = dict[str, float | None]
@@ -64,9 +67,7 @@ def simulated_beds(count: int, seconds: float = 120.0) -> list[PlayedBed]:
     for i in range(count):
         rate_bpm = 55 + (i * 7) % 45
         r_s = r_peaks_s(seconds, rate_bpm)
-        beds.append(
-            PlayedBed(f"bed-{i + 1:02}", heart(seconds, rate_bpm, seed=i), r_s, np.zeros(len(r_s), np.int64))
-        )
+        beds.append(PlayedBed(f"bed-{i + 1:02}", heart(seconds, rate_bpm, seed=i), r_s, np.zeros(len(r_s), np.int64)))
     return beds
 
 
@@ -243,7 +244,8 @@ def main() -> int:
     asked = asked.parse_args()
     beds = recorded_beds(asked.data, asked.beds) if asked.data else simulated_beds(asked.beds, 1800.0)
     with suppress(KeyboardInterrupt), open_broker(None) as kafka, BoardHost(kafka, port=asked.port) as host:
-        print(host.url, flush=True)
+        sys.stdout.write(f"{host.url}\n")
+        sys.stdout.flush()
         played = PlayedWard(kafka, beds)
         tell_the_past(played)
         while True:
