@@ -34,12 +34,14 @@ from stream.rehearsal.worker import DemoWorker
 from stream.replay import Sender, play
 from vitals.clock import SystemClock
 from vitals.errors import Fault
-from vitals.units import US_PER_S
+from vitals.units import US_PER_MS, US_PER_S
 
 _CATCH_UP_S: Final = 60.0
 _CAUGHT_UP_SCRAPES: Final = 3
 """The worker looks at its lag once a second: so many quiet looks in a row, and decide has had its turn too."""
 _STEP_S: Final = 1.0
+_PAST_S: Final = 4.0
+"""The last day of glucose has a start: it is through the worker when the present begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +102,13 @@ def _run(asked: Asked) -> int:
         cast = reading.result()
         worker.wait_until_ready()
         _introduce(cast, bootstrap, worker)
+        start_us = SystemClock().now_us() + round(_PAST_S * US_PER_S)
         with closing(Sender(bootstrap)) as sender:
-            seconds = _rehearse(asked, cast, sender, worker, bootstrap)
+            seconds = _rehearse(asked, cast, sender, worker, bootstrap, start_us)
         _say("Waiting until the worker has caught up")
         counted = _caught_up(worker, sender)
-        made, broken = report(seconds, sender.events, counted, _stored(bootstrap, since))
+        stored = _stored(bootstrap, since)
+        made, broken = report(seconds, sender.events, counted, stored, live_ms=start_us // US_PER_MS)
     return _conclude(asked, made, broken)
 
 
@@ -125,14 +129,14 @@ def _introduce(cast: Cast, bootstrap: str, worker: DemoWorker) -> None:
     _say(f"\nWard board  {worker.address}\n")
 
 
-def _rehearse(asked: Asked, cast: Cast, sender: Sender, worker: DemoWorker, bootstrap: str) -> float:
+def _rehearse(asked: Asked, cast: Cast, sender: Sender, worker: DemoWorker, bootstrap: str, start_us: int) -> float:
     """Sends and shows how it goes for the seconds asked for, or until Ctrl-C. The seconds that it took."""
     line = StatusLine(len(cast.patients))
     begin = time.monotonic()
     with ExitStack() as stack:
         nurse = stack.enter_context(closing(Nurse(bootstrap, sender.send))) if asked.seconds else None
         stack.callback(line.end)
-        gateways = stack.enter_context(_playing(cast, sender, asked.speed))
+        gateways = stack.enter_context(_playing(cast, sender, asked.speed, start_us))
         while asked.seconds is None or time.monotonic() - begin < asked.seconds:
             worker.must_run()
             if not gateways.is_alive():
@@ -145,15 +149,15 @@ def _rehearse(asked: Asked, cast: Cast, sender: Sender, worker: DemoWorker, boot
 
 
 @contextmanager
-def _playing(cast: Cast, sender: Sender, speed: float) -> Iterator[threading.Thread]:
+def _playing(cast: Cast, sender: Sender, speed: float, start_us: int) -> Iterator[threading.Thread]:
     """Everybody sends, in a thread, for the time of the block. Raises ``Fault`` when the thread failed."""
-    start_us = SystemClock().now_us()
     stop = threading.Event()
     failed: list[Exception] = []
 
     def send() -> None:
         try:
-            play(in_order(cast.schedules(start_us, speed, run=str(start_us // US_PER_S))), sender.send, stop)
+            schedules = cast.schedules(start_us, speed, run=str(start_us // US_PER_S))
+            play(in_order(schedules), sender.send, stop, starts_in_s=start_us / US_PER_S - time.time())
         except Exception as error:  # noqa: BLE001  told by the one who waits
             failed.append(error)
 

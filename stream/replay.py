@@ -73,11 +73,13 @@ class Sender:
             raise Fault(f"the broker refused {len(self._refused)} messages, the first with {self._refused[0]}")
 
 
-def play(schedule: Iterable[Due], send: Callable[[Due], None], stop: threading.Event) -> None:
-    """Sends each message when it is due, until the schedule ends or ``stop`` is set."""
-    begin = time.monotonic()
+def play(
+    schedule: Iterable[Due], send: Callable[[Due], None], stop: threading.Event, *, starts_in_s: float = 0.0
+) -> None:
+    """Sends each message when it is due, until the schedule ends or ``stop`` is set. The past goes out at once."""
+    begin = time.monotonic() + starts_in_s
     for due in schedule:
-        wait_s = due.at_s - (time.monotonic() - begin)
+        wait_s = begin + due.at_s - time.monotonic()
         if (wait_s > 0 and stop.wait(wait_s)) or stop.is_set():
             return
         send(due)

@@ -33,8 +33,10 @@ class Pace:
     ahead_s: float = math.inf
 
     def due_s(self, offset_s: float) -> float:
-        """When to send what happened ``offset_s`` seconds of event time after the start."""
-        return max(offset_s / self.speed, offset_s - self.ahead_s, 0.0)
+        """When to send what happened ``offset_s`` seconds of event time after the start; -inf for the past: at once."""
+        if offset_s <= 0:
+            return -math.inf
+        return max(offset_s / self.speed, offset_s - self.ahead_s)
 
 
 def in_order(schedules: Iterable[Iterator[Due]]) -> Iterator[Due]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -12,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from stream.gateways.schedule import Due
 from stream.topics import PARTITIONS, Topic
 from vitals import codec
-from vitals.alerts import AlertEvent, AlertTransition
+from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import SystemClock
 from vitals.conditions import Kind
 from vitals.events import Command
@@ -21,15 +20,16 @@ WHO: Final = "demo"
 ROLE: Final = "nurse"
 _REACTION_S: Final = 3.0
 _AT_MOST: Final = 5
+_SILENT: Final = (Signal.OFF, Signal.ACKNOWLEDGED)
 
 
 class Nurse:
-    """Acknowledges the first physiological alarms raised after she came, each after some seconds."""
+    """Acknowledges physiological alarms raised after she came that still call after some seconds."""
 
     def __init__(self, bootstrap: str, send: Callable[[Due], None]) -> None:
         self._send = send
-        self._due: deque[tuple[float, AlertTransition]] = deque()
-        self._taken = 0
+        self._calling: dict[str, tuple[float, AlertTransition]] = {}
+        self._answered = 0
         self._consumer = KafkaConsumer(
             bootstrap_servers=bootstrap, enable_auto_commit=False, client_id="wardwatch-nurse"
         )
@@ -39,17 +39,20 @@ class Nurse:
             self._consumer.position(partition)
 
     def look_after(self) -> None:
-        """Reads what was raised, answers what is due. Does not wait."""
+        """Reads what was raised, answers what still calls. Does not wait."""
         now = time.monotonic()
         for batch in self._consumer.poll(timeout_ms=0).values():
             for record in batch:
                 step = codec.decode(AlertTransition, record.value)
-                wanted = step.event is AlertEvent.RAISED and step.kind is Kind.PHYSIOLOGICAL
-                if wanted and self._taken < _AT_MOST:
-                    self._taken += 1
-                    self._due.append((now + _REACTION_S, step))
-        while self._due and self._due[0][0] <= now:
-            self._acknowledge(self._due.popleft()[1])
+                if step.event is AlertEvent.RAISED and step.kind is Kind.PHYSIOLOGICAL:
+                    self._calling[step.alert_id] = (now, step)
+                elif step.signal in _SILENT:
+                    self._calling.pop(step.alert_id, None)
+        for alert_id, (since, step) in list(self._calling.items()):
+            if since + _REACTION_S <= now and self._answered < _AT_MOST:
+                del self._calling[alert_id]
+                self._answered += 1
+                self._acknowledge(step)
 
     def close(self) -> None:
         """Leave."""

@@ -40,7 +40,7 @@ class Percentiles(msgspec.Struct):
 
 
 class Latency(msgspec.Struct):
-    """From the broker's time of the record that completed a window to the broker's time of what came of it."""
+    """From the broker's time of the record that completed a window to the broker's time of what came of it, live."""
 
     event_to_finding: Percentiles
     event_to_alert: Percentiles
@@ -112,13 +112,14 @@ class Counted:
 
 
 def report(
-    seconds: float, sent: Mapping[Topic, int], counted: Counted, stored: Iterable[Stored]
+    seconds: float, sent: Mapping[Topic, int], counted: Counted, stored: Iterable[Stored], *, live_ms: int
 ) -> tuple[Report, list[str]]:
     """The report, and every law that does not hold, in words.
 
     ``sent``: events confirmed by the broker, by topic; ``stored``: everything on the topics of ``READ_BACK``.
+    ``live_ms``: when the present began. Latency is measured from then on: the past was sent in one go before.
     """
-    seen = _Seen()
+    seen = _Seen(live_ms)
     for record in stored:
         seen.take(record)
     events = {STREAMS[topic]: sent.get(topic, 0) for topic in OBSERVED}
@@ -155,7 +156,8 @@ def report(
 class _Seen:
     """What the topics hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, live_ms: int) -> None:
+        self._live_ms = live_ms
         self.patients: set[str] = set()
         self.findings: dict[tuple[str, str, str, int], bytes] = {}
         self.conflicts = 0
@@ -190,14 +192,14 @@ class _Seen:
             ).digest()
             if self.findings.setdefault(name, digest) != digest:
                 self.conflicts += 1
-        self.to_finding_ms += [timestamp_ms - input_ms for input_ms in batch.input_ms if input_ms]
+        self.to_finding_ms += [timestamp_ms - ms for ms in batch.input_ms if ms >= self._live_ms]
 
     def _alert(self, step: AlertTransition, timestamp_ms: int) -> None:
         if (step.alert_id, step.step) in self._steps and step.alert_id:
             return
         self._steps.add((step.alert_id, step.step))
         self.alerts[step.event] += 1
-        if step.event is AlertEvent.RAISED and step.input_ms:
+        if step.event is AlertEvent.RAISED and step.input_ms >= self._live_ms:
             self.to_alert_ms.append(timestamp_ms - step.input_ms)
 
 

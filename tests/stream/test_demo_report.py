@@ -81,7 +81,7 @@ def test_a_ward_where_everything_is_accounted_for_holds_the_laws() -> None:
         _findings(), _findings(end_us=6, timestamp_ms=1_350), _risk(2), _risk(1), _letter(),
         _alert(AlertEvent.RAISED), _alert(AlertEvent.ACKNOWLEDGED, 2), _alert(AlertEvent.CLEARED, 3),
     ]  # fmt: skip
-    made, broken = report(60.04, SENT, _counted(_metrics()), stored)
+    made, broken = report(60.04, SENT, _counted(_metrics()), stored, live_ms=1_000)
     assert broken == []
     assert msgspec.to_builtins(made) == {
         "seconds": 60.0,
@@ -107,7 +107,7 @@ def test_a_ward_where_everything_is_accounted_for_holds_the_laws() -> None:
 
 @pytest.mark.parametrize("sent", [{**SENT, Topic.ECG: 11}, {**SENT, Topic.GLUCOSE: 4}])
 def test_an_event_lost_or_counted_twice_breaks_conservation_and_says_where(sent: dict[Topic, int]) -> None:
-    made, broken = report(1, sent, _counted(_metrics()), [_letter()])
+    made, broken = report(1, sent, _counted(_metrics()), [_letter()], live_ms=1_000)
     assert not made.conserved
     (law,) = broken
     assert law.startswith("ecg: 11" if sent[Topic.ECG] == 11 else "glucose: 4")
@@ -115,18 +115,20 @@ def test_an_event_lost_or_counted_twice_breaks_conservation_and_says_where(sent:
 
 @pytest.mark.parametrize("letters", [[], [_letter(), _letter()], [_letter(Reason.CHECKSUM)]])
 def test_a_dead_letter_that_was_counted_and_not_kept_breaks_conservation(letters: list[Stored]) -> None:
-    made, broken = report(1, SENT, _counted(_metrics()), letters)
+    made, broken = report(1, SENT, _counted(_metrics()), letters, live_ms=1_000)
     assert not made.conserved
     assert broken == ["the dead letters on the topic are not the ones counted"]
 
 
 def test_a_finding_read_again_with_the_same_bytes_counts_once() -> None:
-    made, broken = report(1, SENT, _counted(_metrics()), [_letter(), _findings(), _findings(timestamp_ms=2_000)])
+    made, broken = report(
+        1, SENT, _counted(_metrics()), [_letter(), _findings(), _findings(timestamp_ms=2_000)], live_ms=1_000
+    )
     assert (made.findings, broken) == (2, [])
 
 
 def test_a_finding_that_came_in_two_versions_is_a_broken_law() -> None:
-    made, broken = report(1, SENT, _counted(_metrics()), [_letter(), _findings(), _findings(value=0.8)])
+    made, broken = report(1, SENT, _counted(_metrics()), [_letter(), _findings(), _findings(value=0.8)], live_ms=1_000)
     assert broken == ["1 findings came twice and differ"]
     assert made.conserved
 
@@ -134,15 +136,27 @@ def test_a_finding_that_came_in_two_versions_is_a_broken_law() -> None:
 def test_a_stream_without_a_score_is_a_broken_law() -> None:
     metrics = Metrics()
     metrics.counter["wardwatch_events_total"].labels("ecg", "scored", "").inc(10)
-    _, broken = report(1, {Topic.ECG: 10}, _counted(metrics), [])
+    _, broken = report(1, {Topic.ECG: 10}, _counted(metrics), [], live_ms=1_000)
     assert broken == ["glucose: nothing was scored", "imaging: nothing was scored"]
 
 
 def test_an_alert_step_published_again_counts_once_and_one_without_input_has_no_latency() -> None:
     stored = [_letter(), _alert(AlertEvent.RAISED, input_ms=0), _alert(AlertEvent.RAISED, input_ms=0)]
-    made, _ = report(1, SENT, _counted(_metrics()), stored)
+    made, _ = report(1, SENT, _counted(_metrics()), stored, live_ms=1_000)
     assert made.alerts.raised == 1
     assert made.latency_ms.event_to_alert.p50 is None
+
+
+def test_what_came_before_the_present_began_has_no_part_in_the_latency() -> None:
+    stored = [
+        _letter(),
+        _findings(input_ms=999, timestamp_ms=5_000),
+        _findings(end_us=6),
+        _alert(AlertEvent.RAISED, input_ms=999),
+    ]
+    made, _ = report(1, SENT, _counted(_metrics()), stored, live_ms=1_000)
+    assert made.latency_ms.event_to_finding.p99 == 250.0
+    assert made.latency_ms.event_to_alert.p99 is None
 
 
 def test_the_status_line_reads_its_figures_off_the_metrics() -> None:
