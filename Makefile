@@ -37,8 +37,9 @@ lint: $(TEST_READY)
 bench: $(TEST_READY) ## measure: every program in bench/
 	@for program in bench/[a-z]*.py; do echo "== $$program"; $(PY) -m bench.$$(basename $$program .py); done
 
-docs: $(DEMO_READY) ## make docs/catalogue.md from the tables in code
+docs: $(DEMO_READY) ## make docs/catalogue.md and the tables of docs/alarms.md from the tables in code
 	@$(PY) -m stream catalogue > docs/catalogue.md
+	@$(PY) -m stream alarmtables docs/alarms.md
 
 setup: $(DEMO_READY) ## only install what the demo needs
 setup-test: $(TEST_READY) ## only install what the tests and the trainer need (torch too)

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "score": "the corridor over files, without a broker",
     "broker": "a local Kafka with all topics, until Ctrl-C",
     "catalogue": "the tables of topics, metrics, settings and reasons, as a page",
+    "alarmtables": "write the tables of conditions, limits and signals into a page (docs/alarms.md)",
     "demo": "broker, worker, gateways and board together",
 }
 

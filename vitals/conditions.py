@@ -148,7 +148,7 @@ RULES: Final[dict[Condition, Rule]] = {
     ),
     _C.IRREGULAR_RHYTHM: Rule(
         task=_RHYTHM, priority=_LOW, kind=_PHYS, measure="irregularity of the RR intervals", compare=Compare.AT_LEAST,
-        hysteresis=0.1, on_delay_s=30, off_delay_s=60,
+        hysteresis=0.1, on_delay_s=60, off_delay_s=60,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE), snooze_max_s=3600,
     ),
     _C.ECG_FLAT: Rule(

@@ -32,18 +32,19 @@ class Limit:
 _CINC = "CinC Challenge 2015, definition of the alarm"
 _ADA = "ADA Standards of Care, Glycemic Goals and Hypoglycemia: level 1 below 70, level 2 below 54 mg/dL"
 _CGM = "Battelino et al. 2019, International Consensus on Time in Range: above 180, above 250 mg/dL"
-_BEDSIDE = "usual factory default of adult bedside monitors"
+_BEDSIDE = "factory default of adult bedside monitors (Philips IntelliVue: 50 to 120/min, 10 PVCs/min)"
 _FIXED = "yes or no: nothing to adjust"
-_OURS = "chosen here, not fitted: see docs/alarms.md"
+_OURS = "chosen here, not fitted"
+_MEASURED = "chosen on recordings: see below"
 
 ADULT: Final[dict[Condition, Limit]] = {
-    Condition.VENTRICULAR_FIBRILLATION: Limit("", 0.7, 0.5, 0.9, _OURS),
+    Condition.VENTRICULAR_FIBRILLATION: Limit("", 0.5, 0.3, 0.9, _MEASURED),
     Condition.ASYSTOLE: Limit("s", 4.0, 3.0, 6.0, _CINC),
     Condition.EXTREME_TACHYCARDIA: Limit("/min", 140.0, 120.0, 200.0, _CINC),
     Condition.EXTREME_BRADYCARDIA: Limit("/min", 40.0, 25.0, 50.0, _CINC),
     Condition.HEART_RATE_HIGH: Limit("/min", 120.0, 70.0, 180.0, _BEDSIDE),
     Condition.HEART_RATE_LOW: Limit("/min", 50.0, 30.0, 100.0, _BEDSIDE),
-    Condition.IRREGULAR_RHYTHM: Limit("", 0.5, 0.2, 0.9, _OURS + "; 30 s as in the ESC 2020 definition of AF"),
+    Condition.IRREGULAR_RHYTHM: Limit("", 0.7, 0.3, 0.95, _MEASURED),
     Condition.ECG_FLAT: Limit("", 1.0, 1.0, 1.0, _FIXED),
     Condition.ECG_LEAD_OFF: Limit("", 1.0, 1.0, 1.0, _FIXED),
     Condition.ECG_POOR_SIGNAL: Limit("", 1.0, 1.0, 1.0, _FIXED),

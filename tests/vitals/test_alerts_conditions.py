@@ -48,7 +48,7 @@ def just_below(x: float) -> float:
 
 RHYTHM, GLUCOSE = Task.ECG_RHYTHM, Task.GLUCOSE
 CASES = [
-    Case(C.VENTRICULAR_FIBRILLATION, RHYTHM, "vf_index", just_below(0.7), 0.7, 0.6, just_below(0.6), 3, 5, end=LATCHED),
+    Case(C.VENTRICULAR_FIBRILLATION, RHYTHM, "vf_index", just_below(0.5), 0.5, 0.4, just_below(0.4), 3, 5, end=LATCHED),
     Case(C.ASYSTOLE, RHYTHM, "since_beat_ms", 3999, 4000, 4000, 3999, 0, 0, end=LATCHED),
     Case(
         C.EXTREME_TACHYCARDIA, RHYTHM, "heart_rate_bpm", 140, just_above(140), just_above(135), 135, 7, 5, end=LATCHED
@@ -56,7 +56,7 @@ CASES = [
     Case(C.EXTREME_BRADYCARDIA, RHYTHM, "heart_rate_bpm", 40, just_below(40), just_below(43), 43, 3, 5, end=LATCHED),
     Case(C.HEART_RATE_HIGH, RHYTHM, "heart_rate_bpm", 120, just_above(120), just_above(115), 115, 10, 5),
     Case(C.HEART_RATE_LOW, RHYTHM, "heart_rate_bpm", 50, just_below(50), just_below(53), 53, 10, 5),
-    Case(C.IRREGULAR_RHYTHM, RHYTHM, "rr_irregularity", just_below(0.5), 0.5, 0.4, just_below(0.4), 30, 60),
+    Case(C.IRREGULAR_RHYTHM, RHYTHM, "rr_irregularity", just_below(0.7), 0.7, 0.6, 0.59, 60, 60),
     Case(C.GLUCOSE_VERY_LOW, GLUCOSE, "glucose_mg_dl", 54, just_below(54), just_below(58), 58, 0, 0, 300),
     Case(C.GLUCOSE_LOW, GLUCOSE, "glucose_mg_dl", 70, just_below(70), just_below(75), 75, 0, 0, 300),
     Case(C.GLUCOSE_VERY_HIGH, GLUCOSE, "glucose_mg_dl", 250, just_above(250), just_above(240), 240, 0, 0, 300),
