@@ -144,6 +144,9 @@ class Delivery(ConsumerRebalanceListener):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=10_000,
+            # an alarm cannot wait for the stock 30 s and 5 min: a broker that is back, a topic that is made after us
+            reconnect_backoff_max_ms=1000,
+            metadata_max_age_ms=3000,
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
@@ -169,9 +172,9 @@ class Delivery(ConsumerRebalanceListener):
         committed = consumer.committed(tp, metadata=True)
         if committed is None:
             since_ms = self._clock.now_us() // 1000 - round(_LOOK_BACK_S * 1000)
+            end = consumer.end_offsets([tp])[tp]  # asked first: what is written after this is told
             found = consumer.offsets_for_times({tp: since_ms}).get(tp)
-            begin = consumer.beginning_offsets([tp])[tp]
-            place = _Place(consumer.end_offsets([tp])[tp] if found is None else found.offset, begin)
+            place = _Place(end if found is None else found.offset, consumer.beginning_offsets([tp])[tp])
         else:
             standing = committed.metadata
             place = _Place(committed.offset, int(standing) if standing.isdigit() else committed.offset)

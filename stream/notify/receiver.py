@@ -36,15 +36,16 @@ class Receiver:
             raise ValueError("the address is not http(s)://host[:port][/path]")
         self._connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._host, self._port = parts.hostname, parts.port
-        self._path = parts.path.rstrip("/") + (f"?{parts.query}" if parts.query else "")
+        self._path, self._query = parts.path, f"?{parts.query}" if parts.query else ""
         self._timeout_s = timeout_s
 
     def post(self, body: bytes, headers: Mapping[str, str], path: str = "") -> None:
-        """Returns when it was taken (2xx). Raises ``Refused`` or ``NotNow``."""
+        """To ``path`` below the address. Returns when it was taken (2xx). Raises ``Refused`` or ``NotNow``."""
+        target = (self._path.rstrip("/") + path if path else self._path or "/") + self._query
         connection = self._connect(self._host, self._port, timeout=self._timeout_s)
         try:
             wanted = {"Content-Type": "application/json", "Connection": "close", **headers}
-            connection.request("POST", self._path + path or "/", body, wanted)
+            connection.request("POST", target, body, wanted)
             status = connection.getresponse().status
         except (OSError, http.client.HTTPException) as error:
             raise NotNow(f"no answer ({type(error).__name__})", nobody_there=True) from None

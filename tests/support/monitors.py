@@ -1,0 +1,115 @@
+"""Debian's own Prometheus and Alertmanager, started on free ports with this project's configuration."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from stream import children
+from stream.broker import free_ports
+from tests.support.receivers import until
+from tests.support.tools import program
+
+MONITORING = Path(__file__).resolve().parents[2] / "monitoring"
+
+
+class Served:
+    """A process with an HTTP port."""
+
+    def __init__(self, argv: list[str], port: int, folder: Path, name: str) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        self._argv = argv
+        self._log = folder / f"{name}.log"
+        self.start()
+
+    def start(self) -> None:
+        """Starts it (again) and waits until it is ready."""
+        with self._log.open("ab") as log:
+            self._process = children.start(self._argv, output=log)
+        try:
+            until(self._is_ready, f"{Path(self._argv[0]).name} is ready; its log ends: {self._log_tail()}")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Ends it."""
+        children.stop(self._process, grace_s=5.0)
+
+    def get(self, path: str, query: Mapping[str, str] = {}) -> Any:
+        """The JSON at ``path``."""
+        pairs = "&".join(f"{name}={quote(value)}" for name, value in query.items())
+        with urllib.request.urlopen(f"{self.address}{path}?{pairs}", timeout=10) as answer:
+            return json.load(answer)
+
+    def _is_ready(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"it ended with status {self._process.returncode}: {self._log_tail()}")
+        try:
+            with urllib.request.urlopen(f"{self.address}/-/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def _log_tail(self) -> str:
+        return self._log.read_text(errors="replace")[-800:]
+
+
+@contextmanager
+def alertmanager(folder: Path, receiver: str) -> Iterator[Served]:
+    """Alertmanager with ``monitoring/alertmanager.yml``; only the receiver's address is another."""
+    (port,) = free_ports(1)
+    written = (MONITORING / "alertmanager.yml").read_text(encoding="utf-8")
+    config = folder / "alertmanager.yml"
+    config.write_text(written.replace("http://alert-receiver:8099", receiver), encoding="utf-8")
+    assert written.count("http://alert-receiver:8099") == 3
+    argv = [
+        program("prometheus-alertmanager"),
+        f"--config.file={config}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    served = Served(argv, port, folder, "alertmanager")
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+@contextmanager
+def prometheus(folder: Path, target: str, alertmanager_address: str) -> Iterator[Served]:
+    """Prometheus with ``monitoring/prometheus.yml`` and its rules; only addresses and intervals are others."""
+    (port,) = free_ports(1)
+    written = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
+    written["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "250ms")
+    written["rule_files"] = [str(MONITORING / name) for name in written["rule_files"]]
+    (job,) = written["scrape_configs"]
+    found = {name for name in job if name.endswith("_sd_configs")}
+    assert found == {"dns_sd_configs", "file_sd_configs"}
+    for name in found:
+        del job[name]
+    job["static_configs"] = [{"targets": [target.removeprefix("http://")]}]
+    host = alertmanager_address.removeprefix("http://")
+    written["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [host]}]}]
+    config = folder / "prometheus.yml"
+    config.write_text(yaml.safe_dump(written), encoding="utf-8")
+    argv = [
+        program("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    served = Served(argv, port, folder, "prometheus")
+    try:
+        yield served
+    finally:
+        served.stop()
