@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from kafka.errors import KafkaError
@@ -25,16 +25,18 @@ from kafka.errors import KafkaError
 from stream import children
 from stream.broker import free_ports, open_broker
 from stream.gateways.schedule import in_order
-from stream.rehearsal.cast import HOME_SPEED, Cast, assemble
+from stream.gateways.sending import Sender, play
 from stream.rehearsal.nurse import Nurse
 from stream.rehearsal.readback import Marks, marks, records_since
 from stream.rehearsal.report import READ_BACK, STREAMS, Counted, Report, Stored, report
 from stream.rehearsal.status import Scrape, StatusLine
 from stream.rehearsal.worker import DemoWorker
-from stream.replay import Sender, play
 from vitals.clock import SystemClock
 from vitals.errors import Fault
 from vitals.units import US_PER_MS, US_PER_S
+
+if TYPE_CHECKING:
+    from stream.rehearsal.cast import Cast
 
 _CATCH_UP_S: Final = 60.0
 _CAUGHT_UP_SCRAPES: Final = 3
@@ -113,17 +115,23 @@ def _run(asked: Asked) -> int:
 
 
 def _in_background(stack: ExitStack) -> Future[Cast]:
-    """The recordings are read while broker and worker start."""
+    """The recordings are read while broker and worker start; so are the readers themselves."""
+
+    def read() -> Cast:
+        from stream.rehearsal.cast import assemble  # noqa: PLC0415
+
+        return assemble(recordings_folder())
+
     pool = ThreadPoolExecutor(1, "cast")
     stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-    return pool.submit(assemble, recordings_folder())
+    return pool.submit(read)
 
 
 def _introduce(cast: Cast, bootstrap: str, worker: DemoWorker) -> None:
     _say(f"Kafka       {bootstrap}")
     _say(f"Worker log  {worker.log}")
     _say(f"Retrain     WARDWATCH_KAFKA={bootstrap} .venv/bin/python -m trainer once --task breast")
-    _say(f"Patients    {len(cast.patients)}; glucose of those at home runs {HOME_SPEED:g} times faster than real time")
+    _say(f"Patients    {len(cast.patients)}")
     for note in cast.notes:
         _say(f"            {note}")
     _say(f"\nWard board  {worker.address}\n")

@@ -117,6 +117,7 @@ def assemble(folder: Path | None) -> Cast:
     if folder is not None:
         _enter_recorded(cast, folder)
     _enter_stand_ins(cast)
+    cast.notes.append(f"glucose at home runs {HOME_SPEED:g} times faster than the ward's time")
     return cast
 
 

@@ -10,11 +10,11 @@ import pytest
 
 from stream import demo
 from stream.gateways.schedule import Due
+from stream.gateways.sending import Sender
 from stream.rehearsal.cast import AHEAD_S, assemble
 from stream.rehearsal.nurse import Nurse
 from stream.rehearsal.readback import marks, records_since
 from stream.rehearsal.worker import DemoWorker
-from stream.replay import Sender
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition, Signal

@@ -18,7 +18,8 @@ from kafka.admin import NewTopic
 from stream import replay
 from stream.broker import JavaNode
 from stream.gateways.schedule import Due, Pace
-from stream.replay import Sender, play, schedules
+from stream.gateways.sending import Sender, play
+from stream.replay import schedules
 from stream.topics import PARTITIONS, Topic
 from tests.support.topics import delete_all_topics, read_all
 from vitals import codec
