@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -248,12 +248,30 @@ def main() -> int:
         sys.stdout.flush()
         played = PlayedWard(kafka, beds)
         tell_the_past(played)
-        while True:
-            played.play_second()
-            while SystemClock().now_us() < played.start_us + played.second * US_PER_S:
-                played.obey()
-                time.sleep(0.05)
+        play_on(played, threading.Event())
     return 0
+
+
+def play_on(played: PlayedWard, ending: threading.Event) -> None:
+    """Second after second in real time, obeying in between."""
+    while not ending.is_set():
+        played.play_second()
+        while SystemClock().now_us() < played.start_us + played.second * US_PER_S and not ending.is_set():
+            played.obey()
+
+
+@contextmanager
+def playing(played: PlayedWard) -> Iterator[PlayedWard]:
+    """Plays on a thread of its own until the end of the block."""
+    ending = threading.Event()
+    thread = threading.Thread(target=play_on, args=(played, ending), name="played-ward")
+    thread.start()
+    try:
+        yield played
+    finally:
+        ending.set()
+        thread.join()
+        played.close()
 
 
 def tell_the_past(played: PlayedWard) -> None:
