@@ -106,6 +106,8 @@ def prometheus(folder: Path, target: str, alertmanager_address: str) -> Iterator
         f"--config.file={config}",
         f"--storage.tsdb.path={folder / 'prometheus'}",
         f"--web.listen-address=127.0.0.1:{port}",
+        # what fires before the discovery of Alertmanager (5 s) is over is only sent again after this; stock is a minute
+        "--rules.alert.resend-delay=1s",
         "--log.level=warn",
     ]
     served = Served(argv, port, folder, "prometheus")
