@@ -212,3 +212,16 @@ def picture(seed: int, *, ill: bool, side: int = 64) -> npt.NDArray[np.uint8]:
         grey += 0.4 * np.exp(-(((x - at_x) / 0.09) ** 2 + ((y - at_y) / 0.11) ** 2))
     grey += rng.normal(0.0, 0.02, grey.shape)
     return np.asarray(np.rint(np.clip(grey, 0.0, 1.0) * 255), np.uint8)
+
+
+def ultrasound(seed: int, *, ill: bool, side: int = 64) -> npt.NDArray[np.uint8]:
+    """uint8[side, side]: speckled tissue in layers under a bright skin; a dark round cyst in it, ragged if ill."""
+    rng = np.random.default_rng([seed, 0x05])
+    y, x = np.mgrid[0:side, 0:side] / (side - 1) - 0.5
+    grey = 0.45 - 0.25 * (y + 0.5) + 0.08 * np.sin(18.0 * y + 2.0 * x + rng.uniform(0, 6)) + 0.4 * (y < -0.44)
+    at_x, at_y, radius = rng.uniform(-0.15, 0.15), rng.uniform(-0.1, 0.15), rng.uniform(0.12, 0.2)
+    angle = np.arctan2(y - at_y, x - at_x)
+    rim = radius * (1.0 + (0.25 * np.sin(5 * angle + rng.uniform(0, 6)) + 0.15 * np.sin(9 * angle) if ill else 0.0))
+    grey -= 0.35 / (1.0 + np.exp(60.0 * (np.hypot(x - at_x, y - at_y) - rim)))
+    grey *= rng.gamma(6.0, 1.0 / 6.0, grey.shape)
+    return np.asarray(np.rint(np.clip(grey, 0.0, 1.0) * 255), np.uint8)

