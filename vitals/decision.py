@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vitals.bed import TASK_INDEX
 from vitals.conditions import INDEX, NO_DATA
 from vitals.findings import Task
 from vitals.hazards import hazard
+from vitals.kernels import kernel
 from vitals.measures import MEASURED, RHYTHM_TASK, measure
 from vitals.presence import DISCHARGE_GRACE_US, EDGE, RULE_TABLE, follow, hear
 from vitals.risk import RISK, due, fuse
@@ -47,7 +47,7 @@ def decide(
     return edges[: counts[0]], risks[: counts[1]], int(counts[2])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _decide(  # type: ignore[no-untyped-def]
     beds, task, rows, end_us, verdict, values, by_rules, model, now_us, rules, places, silence_of, edges, risks
 ):

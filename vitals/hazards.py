@@ -21,8 +21,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from vitals.kernels import kernel
 from vitals.measures import BEAT_TASK, GLUCOSE_TASK, NEAR, RHYTHM_TASK, highest, within
 from vitals.units import GLUCOSE_MAX_MG_DL, GLUCOSE_MIN_MG_DL, US_PER_S
 
@@ -47,7 +47,7 @@ IMAGE_SAYS: Final = np.array([0.0, 0.0, 0.0, 0.12, 0.01])
 _POOR: Final = 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hazard(task, bed, values, i, end_us, verdict):  # type: ignore[no-untyped-def]
     """What finding ``i`` says, 0..1, after ``measure`` has seen it; NaN when it says nothing."""
     if task == GLUCOSE_TASK:
@@ -61,7 +61,7 @@ def hazard(task, bed, values, i, end_us, verdict):  # type: ignore[no-untyped-de
     return IMAGE_SAYS[task] * within(values[0, i], 0.0, 1.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rhythm(values, i):  # type: ignore[no-untyped-def]
     rate = within(values[0, i], 0.0, 400.0)
     since_s = within(values[1, i], 0.0, np.inf) / 1000.0
@@ -81,7 +81,7 @@ def _rhythm(values, i):  # type: ignore[no-untyped-def]
     return 1.0 - safe
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beat(bed, values, i, end_us):  # type: ignore[no-untyped-def]
     for k in range(5):
         if np.isnan(within(values[k, i], 0.0, 1.0)):
@@ -94,7 +94,7 @@ def _beat(bed, values, i, end_us):  # type: ignore[no-untyped-def]
     return 1.0 - safe
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _glucose(values, i, verdict):  # type: ignore[no-untyped-def]
     glucose_mg_dl = within(values[0, i], GLUCOSE_MIN_MG_DL, GLUCOSE_MAX_MG_DL)
     if np.isnan(glucose_mg_dl):
@@ -110,7 +110,7 @@ def _glucose(values, i, verdict):  # type: ignore[no-untyped-def]
     return 1.0 - safe
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _line(x, xs, ys):  # type: ignore[no-untyped-def]
     """Straight lines between the points, level beyond the ends."""
     if x <= xs[0]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from vitals.bed import PVC_CELL_US, PVC_CELLS
 from vitals.conditions import Condition
 from vitals.findings import FORECAST_HORIZONS_MIN, Task, Verdict
+from vitals.kernels import kernel
 from vitals.units import GLUCOSE_MAX_MG_DL, GLUCOSE_MIN_MG_DL, US_PER_S
 
 _C = Condition
@@ -71,13 +71,13 @@ _RUN: Final = 3
 _TACHYCARDIA_RUN: Final = 5
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def within(value, lowest, highest):  # type: ignore[no-untyped-def]
     """``value`` where it lies between the two, else NaN."""
     return value if lowest <= value <= highest else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def measure(task, bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (float64[conditions of the task]) from finding ``i`` of ``values`` (float64[columns, n])."""
     if task == RHYTHM_TASK:
@@ -90,7 +90,7 @@ def measure(task, bed, values, i, end_us, verdict, by_rules, out):  # type: igno
         out[0] = within(values[0, i], 0.0, 1.0) if verdict <= _POOR else np.nan
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rhythm(values, i, verdict, out):  # type: ignore[no-untyped-def]
     out[:7] = np.nan
     if verdict <= _POOR:
@@ -107,7 +107,7 @@ def _rhythm(values, i, verdict, out):  # type: ignore[no-untyped-def]
     out[9] = 1.0 if verdict > _POOR and verdict not in (_FLAT, _LEAD_OFF) else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beat(bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     cell = end_us // PVC_CELL_US
     passed = min(cell - bed.pvc_cell, PVC_CELLS)
@@ -144,7 +144,7 @@ def _beat(bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-un
     out[3] = 1.0 if by_rules else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _glucose(values, i, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     glucose_mg_dl = within(values[0, i], GLUCOSE_MIN_MG_DL, GLUCOSE_MAX_MG_DL)
     out[0] = glucose_mg_dl
@@ -155,7 +155,7 @@ def _glucose(values, i, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     out[5] = 1.0 if by_rules else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def highest(values, first, i):  # type: ignore[no-untyped-def]
     """The greatest of ``NEAR`` probabilities from column ``first`` on; NaN when one of them is none."""
     most = 0.0

@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vitals.bed import TASK_INDEX
 from vitals.conditions import CONDITIONS, INDEX, NO_DATA, RULES, Compare
+from vitals.kernels import kernel
 from vitals.units import US_PER_S
 
 DISCHARGE_GRACE_US: Final = 60 * US_PER_S
@@ -80,13 +80,13 @@ _ABOVE: Final = int(Compare.ABOVE)
 _BELOW: Final = int(Compare.BELOW)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_present(bed, c):  # type: ignore[no-untyped-def]
     """Whether condition ``c`` is present."""
     return (bed.present >> np.uint64(c)) & np.uint64(1) == np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tell(edges, n, row, c, change, finding, time_us, onset_us, value, limit):  # type: ignore[no-untyped-def]
     edge = edges[n]
     edge.row = row
@@ -100,20 +100,20 @@ def _tell(edges, n, row, c, change, finding, time_us, onset_us, value, limit):  
     return n + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _begin(bed, c):  # type: ignore[no-untyped-def]
     bed.present |= np.uint64(1) << np.uint64(c)
     bed.gone_us[c] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finish(bed, c):  # type: ignore[no-untyped-def]
     bed.present &= ~(np.uint64(1) << np.uint64(c))
     bed.since_us[c] = 0
     bed.gone_us[c] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beyond(value, limit, rule, present):  # type: ignore[no-untyped-def]
     """Whether ``value`` is beyond ``limit``, which hysteresis moves for what is already present."""
     slack = rule.hysteresis if present else 0.0
@@ -124,7 +124,7 @@ def _beyond(value, limit, rule, present):  # type: ignore[no-untyped-def]
     return value >= limit - slack
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def follow(bed, row, c, rule, finding, end_us, value, edges, n):  # type: ignore[no-untyped-def]
     """Condition ``c`` after a finding at ``end_us`` whose measure is ``value`` (NaN unknown). Returns the new ``n``."""
     n = lapse(bed, row, c, rule, end_us, edges, n)
@@ -160,7 +160,7 @@ def follow(bed, row, c, rule, finding, end_us, value, edges, n):  # type: ignore
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def lapse(bed, row, c, rule, now_us, edges, n):  # type: ignore[no-untyped-def]
     """Let go of what has not been measured for too long at ``now_us``, a running delay included."""
     if rule.lapse_us == 0 or bed.known_us[c] == 0 or now_us - bed.known_us[c] <= rule.lapse_us:
@@ -173,7 +173,7 @@ def lapse(bed, row, c, rule, now_us, edges, n):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hear(bed, row, c, task, finding, end_us, now_us, edges, n):  # type: ignore[no-untyped-def]
     """A finding at ``end_us`` breaks the silence of ``task``; ``c`` is its no-data condition.
 
@@ -189,7 +189,7 @@ def hear(bed, row, c, task, finding, end_us, now_us, edges, n):  # type: ignore[
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def silence(bed, row, c, task, now_us, edges, n):  # type: ignore[no-untyped-def]
     """Raise condition ``c`` when ``task`` has been silent for longer than its limit at ``now_us``."""
     due_us = bed.heard_us[task] + _hold_us(bed, c)
@@ -200,12 +200,12 @@ def silence(bed, row, c, task, now_us, edges, n):  # type: ignore[no-untyped-def
     return _tell(edges, n, row, c, _ONSET, -1, due_us, due_us, bed.limit[c], bed.limit[c])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hold_us(bed, c):  # type: ignore[no-untyped-def]
     return np.int64(bed.limit[c] * US_PER_S)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pass_time(table, rows, rules, now_us, edges):  # type: ignore[no-untyped-def]
     """What time alone has brought about by ``now_us`` in ``rows``. Returns the number of ``edges`` (C per row)."""
     n = 0

@@ -16,11 +16,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vitals.bed import TASKS
 from vitals.events import Wire
 from vitals.findings import Task, nullable
+from vitals.kernels import kernel
 from vitals.measures import BEAT_TASK, GLUCOSE_TASK, RHYTHM_TASK
 from vitals.units import US_PER_S
 
@@ -121,7 +121,7 @@ _STALE: Final = int(InputState.STALE)
 _FRESH: Final = int(InputState.FRESH)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fuse(bed, time_us, out):  # type: ignore[no-untyped-def]
     """The risk of ``bed`` (one BED) at ``time_us`` into ``out`` (one RISK)."""
     safe = 1.0
@@ -167,7 +167,7 @@ def fuse(bed, time_us, out):  # type: ignore[no-untyped-def]
             out.band += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _moved(p, logits):  # type: ignore[no-untyped-def]
     """``p`` with its odds moved by ``logits``; 0 and 1 stay."""
     if p <= 0.0 or p >= 1.0:
@@ -176,7 +176,7 @@ def _moved(p, logits):  # type: ignore[no-untyped-def]
     return odds / (1.0 + odds)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def due(bed, task, end_us, band):  # type: ignore[no-untyped-def]
     """Whether a finding of ``task`` at ``end_us`` makes a risk: its grid is due, the band rises, or it is rare."""
     if task == RHYTHM_TASK:

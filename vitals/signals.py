@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, Signal, State, Stimulus, alert_id, transition
 from vitals.conditions import CONDITIONS, ESCALATIONS, RULES, Condition, Priority, title
+from vitals.kernels import kernel
 from vitals.units import US_PER_S
 
 _STATES: Final = tuple(State)
@@ -200,7 +200,7 @@ def due(beds: npt.NDArray[np.void], rows: npt.NDArray[np.int32], now_us: int) ->
     return out[:n]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _due(beds, rows, now_us, out):  # type: ignore[no-untyped-def]
     n = 0
     for row in rows:
@@ -222,7 +222,7 @@ def _due(beds, rows, now_us, out):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tell_due(out, n, row, condition, what, time_us):  # type: ignore[no-untyped-def]
     out[n].row = row
     out[n].condition = condition
