@@ -37,7 +37,7 @@ class Scrape:
         return scrape
 
     def percentile_ms(self, share: float, since: Scrape) -> float:
-        """Time within which ``share`` of the findings after ``since`` came, as finely as the buckets tell; NaN: none."""
+        """Time within which ``share`` of the findings after ``since`` came, as finely as buckets tell; NaN: none."""
         bounds = [(upper, count - since.slowness[upper]) for upper, count in sorted(self.slowness.items())]
         wanted = share * bounds[-1][1] if bounds else 0.0
         if not wanted:
@@ -64,7 +64,7 @@ class Scrape:
             case "wardwatch_lag_records":
                 self.lag += int(value)
             case "wardwatch_event_to_finding_seconds_bucket":
-                self.slowness[float(labels["le"])] += value
+                self.slowness[float(labels["le"])] += int(value)
 
 
 class StatusLine:
@@ -84,13 +84,11 @@ class StatusLine:
             return
         self._last_s = elapsed_s
         minutes, seconds = divmod(int(elapsed_s), 60)
-        p50, p99 = (
-            f"{ms:.0f}" if ms == ms else "–" for ms in (scrape.percentile_ms(share, since) for share in (0.5, 0.99))
-        )  # noqa: PLR0124
+        p50, p99 = (_in_words(scrape.percentile_ms(share, since)) for share in (0.5, 0.99))
         line = (
             f"{minutes:02}:{seconds:02}  events {sent}  findings {scrape.findings}  refused {scrape.refused}  "
             f"alarms {scrape.raised} ({scrape.active} present)  patients {self._patients}  lag {scrape.lag}  "
-            f"p50 {p50} ms  p99 {p99} ms"
+            f"p50 {p50}  p99 {p99}"
         )
         sys.stdout.write(f"\r\x1b[K{line}" if self._over else f"{line}\n")
         sys.stdout.flush()
@@ -99,3 +97,7 @@ class StatusLine:
         """What comes next starts on a line of its own."""
         if self._over:
             sys.stdout.write("\n")
+
+
+def _in_words(milliseconds: float) -> str:
+    return "–" if math.isnan(milliseconds) else f"{milliseconds:.0f} ms"
