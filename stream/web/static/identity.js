@@ -10,6 +10,8 @@ export class Identity {
     this.name = dialog.querySelector("#who-name");
     this.role = dialog.querySelector("#who-role");
     button.addEventListener("click", () => this.ask());
+    // not a submit button: Enter in the name must go on, not back
+    dialog.querySelector("#who-cancel").addEventListener("click", () => dialog.close(""));
     this.show();
     setInterval(() => this.show(), 10000);
   }
