@@ -21,7 +21,7 @@ from faust.types import TP
 from mode import CrashingSupervisor
 
 from models.registry import Registry
-from stream import config
+from stream import config, warming
 from stream.agents import control, recovery, transport
 from stream.agents.door import Door
 from stream.agents.outbox import FaustOutbox
@@ -125,6 +125,7 @@ class Worker:
         return 1 if why else 0
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
+        await asyncio.to_thread(warming.warm, self._slots)
         if role in _OBSERVE:
             await asyncio.to_thread(stage_current, self._registry, self._slots)
             self._open_observe()

@@ -73,7 +73,7 @@ class ModelSlot:
         rungs: Sequence[Rung] = SERVING_RUNGS,
     ) -> None:
         self.task = task
-        self._window = window
+        self.window = window
         self._tell = tell
         self._rungs = tuple(rungs)
         self._active: _Served | None = None
@@ -92,7 +92,7 @@ class ModelSlot:
             newest = self._warmed or self._active
         if newest is not None and newest.bundle.hash == bundle.hash:
             return True
-        if bundle.task is not self.task or bundle.manifest.window != self._window:
+        if bundle.task is not self.task or bundle.manifest.window != self.window:
             return self._refuse(bundle, f"it is for {bundle.task} on {bundle.manifest.window}")
         try:
             engine, reasons = open_best(bundle, self._rungs)

@@ -81,7 +81,7 @@ def expected(slot: ModelSlot) -> dict[tuple[str, str, str, int], bytes]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.data())
+@given(data=st.data())
 def test_any_cutting_and_bundling_gives_the_same_findings(
     data: st.DataObject, slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes]
 ) -> None:

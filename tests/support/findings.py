@@ -31,8 +31,14 @@ def by_identity(batches: Iterable[FindingBatch], *, leave_out: frozenset[str] = 
                 "ref": batch.ref[i] if batch.ref else "",
             }
             content = msgspec.msgpack.encode({k: v for k, v in fields.items() if k not in leave_out})
-            assert found.setdefault(identity, content) == content, f"two findings of one name differ: {batch.task}"
+            other = found.setdefault(identity, content)
+            assert other == content, f"two findings of one name: {_difference(other, content)}"
     return found
+
+
+def _difference(one: bytes, other: bytes) -> str:
+    a, b = msgspec.msgpack.decode(one), msgspec.msgpack.decode(other)
+    return ", ".join(f"{name}: {a[name]} and {b[name]}" for name in a if a[name] != b[name])
 
 
 def decoded(values: Iterable[bytes]) -> list[FindingBatch]:

@@ -44,7 +44,7 @@ def ward(start_us: int, seconds: int, beds: int = 4, gateways: int = 2) -> list[
         hearts = [Bed(f"bed-{g}-{b}", heart(seconds, 60 + 7 * b + 3 * g, seed=10 * g + b)) for b in range(beds)]
         messages += bundles(f"gateway-{g}", hearts, pace)
         for bed in hearts:
-            messages += [reading(bed.patient, start_us + m * S_PER_MIN * US_PER_S, 90 + m) for m in range(40)]
+            messages += [reading(bed.patient, start_us - (40 - m) * S_PER_MIN * US_PER_S, 90 + m) for m in range(40)]
             messages.append(image(bed.patient, start_us, seed=len(messages)))
     return messages
 
