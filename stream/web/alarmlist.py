@@ -25,6 +25,8 @@ class AlarmList:
         self.change = 0
         """Grows with everything taken in that changed something."""
         self._over: OrderedDict[str, int] = OrderedDict()
+        self._sorted: list[AlertTransition] = []
+        self._sorted_at = 0
 
     def take(self, step: AlertTransition) -> bool:
         """Whether ``step`` changed anything; a step that is known already does not."""
@@ -37,8 +39,11 @@ class AlarmList:
         return sorted(self.by_patient.get(patient, {}).values(), key=severity)
 
     def all(self) -> list[AlertTransition]:
-        """Open alarms of the ward, worst first."""
-        return sorted((a for alarms in self.by_patient.values() for a in alarms.values()), key=severity)
+        """Open alarms of the ward, worst first. Sorted once for all who ask until something changes."""
+        if self._sorted_at != self.change:
+            self._sorted = sorted((a for alarms in self.by_patient.values() for a in alarms.values()), key=severity)
+            self._sorted_at = self.change
+        return self._sorted
 
     def forget(self, patient: str) -> None:
         """The patient has gone."""

@@ -89,8 +89,9 @@ export class Details {
         element("div", "evidence", `${PRIORITY[alarm.priority].word} · ${alarm.kind} · ${signalWords(alarm, this.act.nowMs())}`),
       );
       if (alarm.measure) {
-        const limit = alarm.limit === null ? "" : `, limit ${alarm.limit} ${alarm.unit}`;
-        const value = alarm.value === null ? "not measured" : `${Math.round(100 * alarm.value) / 100} ${alarm.unit}`;
+        const unit = alarm.unit && ` ${alarm.unit}`;
+        const limit = alarm.limit === null ? "" : `, limit ${alarm.limit}${unit}`;
+        const value = alarm.value === null ? "not measured" : `${Math.round(100 * alarm.value) / 100}${unit}`;
         words.append(element("div", "evidence", `${alarm.measure}: ${value}${limit}`));
       }
       const does = element("div", "does");

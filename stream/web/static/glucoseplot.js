@@ -57,7 +57,8 @@ export function drawGlucose(canvas, glucose, ratio, isLarge = false) {
   pen.fillText("180", 2 * ratio, y(180) - 2 * ratio);
   pen.fillText("70", 2 * ratio, y(70) - 2 * ratio);
   pen.textAlign = "right";
-  pen.fillText("+60 min", width - 2 * ratio, height - 3 * ratio);
+  const isHigh = (glucose.forecast ? glucose.forecast[4].at(-1) : 0) > (top + bottom) / 2;
+  pen.fillText("+60 min", width - 2 * ratio, isHigh ? height - 3 * ratio : 9 * ratio);
 }
 
 function drawFan(pen, quantiles, x, y, mgDl, ratio) {

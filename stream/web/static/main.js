@@ -13,7 +13,9 @@ const PENDING_MS = 8000;
 const HOLD_MS = 2500;
 const BEST_WIDTH = 350;
 const BEST_HEIGHT = 205;
-const MIN_HEIGHT = 168;
+const MIN_WIDTH = 215;
+const MIN_HEIGHT = 138;
+const GAP = 6;
 
 const byId = (id) => document.getElementById(id);
 const grid = byId("grid");
@@ -147,15 +149,17 @@ function fitGrid() {
   const count = grid.children.length;
   if (!count) return;
   const { clientWidth: width, clientHeight: height } = grid;
-  let best = { score: -1, columns: 1, rows: 1 };
+  // all on one screen where they stay readable; else as many columns as are readable, and a scroll bar
+  let best = { score: -1, columns: Math.max(1, Math.floor(width / (0.85 * BEST_WIDTH))), tall: MIN_HEIGHT };
   for (let columns = 1; columns <= 12; columns++) {
     const rows = Math.ceil(count / columns);
-    const score = Math.min(width / columns / BEST_WIDTH, Math.max(height / rows, MIN_HEIGHT) / BEST_HEIGHT);
-    const isNarrow = width / columns < 215 && columns > 1;
-    if (score > best.score && !isNarrow) best = { score, columns, rows };
+    const wide = (width - GAP * (columns - 1)) / columns;
+    const tall = Math.floor((height - GAP * (rows - 1)) / rows);
+    const score = Math.min(wide / BEST_WIDTH, tall / BEST_HEIGHT);
+    if (wide >= MIN_WIDTH && tall >= MIN_HEIGHT && score > best.score) best = { score, columns, tall };
   }
   grid.style.gridTemplateColumns = `repeat(${best.columns}, minmax(0, 1fr))`;
-  grid.style.gridAutoRows = `minmax(${MIN_HEIGHT}px, ${Math.floor((height - 6 * (best.rows - 1)) / best.rows)}px)`;
+  grid.style.gridAutoRows = `${best.tall}px`;
   resizeTiles();
 }
 

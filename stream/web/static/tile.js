@@ -254,11 +254,11 @@ export function alarmWords(alarm) {
   return alarm.text.split(":")[0] || alarm.condition.replaceAll("-", " ");
 }
 
-/** What was measured when it was decided: "52 mg/dL". */
+/** What was measured when it was decided: "52 mg/dL", "74 %"; nothing for an index that has no unit. */
 export function valueWords(alarm) {
-  if (alarm.value === null || (!alarm.unit && alarm.limit === 1)) return "";
-  const number = Math.abs(alarm.value) >= 10 || alarm.unit ? Math.round(alarm.value * 10) / 10 : alarm.value.toFixed(2);
-  return alarm.unit ? `${number} ${alarm.unit}` : String(number);
+  if (alarm.value === null) return "";
+  if (alarm.measure.startsWith("probability")) return percent(alarm.value);
+  return alarm.unit && `${Math.round(alarm.value * 10) / 10} ${alarm.unit}`;
 }
 
 export function signalWords(alarm, nowMs) {
