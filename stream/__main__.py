@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "replay": "send recordings as gateways would",
     "score": "the corridor over files, without a broker",
     "broker": "a local Kafka with all topics, until Ctrl-C",
+    "topics": "create the topics that a broker lacks (WARDWATCH_KAFKA)",
     "catalogue": "the tables of topics, metrics, settings and reasons, as a page",
     "alarmtables": "write the tables of conditions, limits and signals into a page (docs/alarms.md)",
     "demo": "broker, worker, gateways and board together",
@@ -33,6 +34,11 @@ def main(argv: list[str]) -> int:
 
         broker.serve()
         return 0
+    if argv[0] == "topics":
+        from stream import broker, config  # noqa: PLC0415
+
+        with broker.open_broker(config.read(os.environ).kafka):
+            return 0
     command = importlib.import_module(f"stream.{argv[0]}")
     status: int = command.main(argv[1:])
     return status
