@@ -31,7 +31,7 @@ from stream.health import Health
 from stream.httpserver import HttpServer, probe_routes
 from stream.imagestore import ImageStore
 from stream.metrics import Metrics
-from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, open_slots, stage_current
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, begin_serving, open_slots
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.pipeline import Corridor, Half
 from stream.tally import Tally
@@ -127,7 +127,7 @@ class Worker:
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
         await asyncio.to_thread(warming.warm, self._slots)
         if role in _OBSERVE:
-            await asyncio.to_thread(stage_current, self._registry, self._slots)
+            await asyncio.to_thread(begin_serving, self._registry, self._slots)
             self._open_observe()
         if role in _DECIDE:
             self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._threads[0], only_at_the_end=True)

@@ -205,3 +205,10 @@ def stage_current(registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
     """Stage what the registry says serves. A task without a bundle goes on with the rules alone, and says so."""
     for slot in slots.values():
         slot.stage_from(registry)
+
+
+def begin_serving(registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:
+    """The same before anything is scored: what can serve serves from the first window on."""
+    stage_current(registry, slots)
+    for slot in slots.values():
+        slot.between_batches()

@@ -31,7 +31,7 @@ from stream.gateways import cgm, images
 from stream.gateways import wfdb as monitor
 from stream.gateways.schedule import Pace
 from stream.imagestore import ImageStore
-from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, open_slots, stage_current
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, begin_serving, open_slots
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.pipeline import Half, Products
 from stream.topics import Topic
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.parse_args(argv)
     asked.out.mkdir(parents=True, exist_ok=True)
     slots = open_slots(_tell)
-    stage_current(Registry.seeded(config.read(os.environ).registry, SHIPPED_BUNDLES), slots)
+    begin_serving(Registry.seeded(config.read(os.environ).registry, SHIPPED_BUNDLES), slots)
     scorer = OfflineScorer(slots, asked.out, asked.modality, asked.body_part)
     failed = 0
     inputs = list(dict.fromkeys(_inputs(asked.paths)))

@@ -14,7 +14,7 @@ import numpy as np
 
 from models.registry import Registry
 from stream.ingest import ecg_chunks
-from stream.modelslot import open_slots, stage_current
+from stream.modelslot import begin_serving, open_slots
 from stream.scoring import Scorer, beat_windows, rhythm_windows
 from vitals import codec
 from vitals.events import Record
@@ -37,7 +37,7 @@ chunks_in = app.topic("ecg.v1", **raw)
 findings_out = app.topic("findings.v1", **raw)
 
 slots = open_slots(lambda news: None)
-stage_current(Registry(Path(os.environ["REGISTRY"])), slots)
+begin_serving(Registry(Path(os.environ["REGISTRY"])), slots)
 scorer = Scorer(slots, archive_share=0.0)
 windows = EcgWindows()
 rows: dict[str, np.ndarray] = {}

@@ -15,7 +15,7 @@ from stream.checkpoint import Owners
 from stream.gateways.schedule import Due, Pace
 from stream.gateways.wfdb import Bed, bundles
 from stream.imagestore import ImageStore
-from stream.modelslot import SHIPPED_BUNDLES, open_slots, stage_current
+from stream.modelslot import SHIPPED_BUNDLES, begin_serving, open_slots
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.replay import Sender
 from stream.topics import Topic
@@ -188,7 +188,7 @@ def test_kill_9_twice_and_not_a_finding_is_lost_or_changed(kafka_topics: str, tm
 def _undisturbed(kafka: str) -> dict[tuple[str, str, str, int], bytes]:
     """The findings of the records that are in the log, computed here without an interruption."""
     slots = open_slots(lambda news: None)
-    stage_current(Registry(SHIPPED_BUNDLES), slots)
+    begin_serving(Registry(SHIPPED_BUNDLES), slots)
     told = Observing(max_patients=1000, clock_ahead_us=2**61, archive_share=0.0)
     halves = {
         Topic.ECG: ObserveEcg(slots[Task.ECG_BEAT], told),

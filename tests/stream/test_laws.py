@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from models.registry import Registry
 from stream.checkpoint import Owners
-from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, open_slots, stage_current
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, begin_serving, open_slots
 from stream.observing import ObserveEcg, Observing
 from stream.pipeline import Products
 from stream.topics import Topic
@@ -36,7 +36,7 @@ ARRIVAL = frozenset({"input_ms"})
 @pytest.fixture(scope="module")
 def slot(tmp_path_factory: pytest.TempPathFactory) -> ModelSlot:
     slots = open_slots(lambda news: None)
-    stage_current(Registry.seeded(tmp_path_factory.mktemp("registry"), SHIPPED_BUNDLES), slots)
+    begin_serving(Registry.seeded(tmp_path_factory.mktemp("registry"), SHIPPED_BUNDLES), slots)
     slots[Task.ECG_BEAT].between_batches()
     return slots[Task.ECG_BEAT]
 
