@@ -125,6 +125,38 @@ def test_a_pause_silences_what_is_on_and_ends_by_itself() -> None:
     ]
 
 
+def test_a_pause_read_twice_is_told_once_and_a_shorter_one_takes_nothing_away() -> None:
+    stay = Stay()
+    stay.glucose(0, 65)
+    assert len(stay.do("pause", 10, seconds=100)) == 2
+    assert stay.do("pause", 10, seconds=100) == []
+    assert stay.do("pause", 20, seconds=30) == []
+    (longer,) = stay.do("pause", 100, seconds=60)
+    assert (longer.condition, longer.until_us) == (None, at(160))
+    stay.tick(200)
+    assert stay.course(C.GLUCOSE_LOW)[-1] == (E.RESUMED, 160)
+
+
+def test_a_reminder_waits_for_the_end_of_a_pause_and_escalation_starts_again_with_it() -> None:
+    stay = Stay()
+    for second in range(60):
+        asystole(stay, second)
+    stay.tick(60)
+    assert stay.last(C.ASYSTOLE).escalation == 2
+    stay.do("acknowledge", 61)
+    stay.do("pause", 70, seconds=60)
+    for second in range(60, 140):
+        asystole(stay, second)
+    stay.tick(129.9)
+    assert stay.last(C.ASYSTOLE).event is E.ACKNOWLEDGED  # due at 121
+    stay.tick(131)
+    assert stay.course(C.ASYSTOLE)[-1] == (E.REMINDED, 130)
+    assert stay.last(C.ASYSTOLE).escalation == 0
+    stay.tick(161)
+    assert stay.course(C.ASYSTOLE)[-1] == (E.ESCALATED, 160)
+    assert stay.last(C.ASYSTOLE).escalation == 1
+
+
 def test_an_alarm_begun_in_a_pause_stays_silent_until_its_end_unless_it_is_of_high_priority() -> None:
     stay = Stay()
     stay.glucose(0, 100)
