@@ -91,6 +91,8 @@ class Bed:
     def resume(self, c: int, time_us: int, cause: Cause) -> AlertTransition | None:
         """A pause or a snooze is over; the signal comes back when neither holds any longer."""
         record = self.record
+        if 0 < record["due_us"][c] < time_us and self.state(c) is State.ACKNOWLEDGED:
+            record["due_us"][c] = time_us  # a reminder that has waited comes with the end of what it waited for
         if time_us < record["paused_until_us"] or time_us < record["snoozed_until_us"][c]:
             return None
         return self.stimulate(c, Stimulus.RESUME, time_us, cause)
