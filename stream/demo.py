@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from stream.gateways.schedule import in_order
 from stream.gateways.sending import Sender, play
 from stream.rehearsal.nurse import Nurse
 from stream.rehearsal.readback import Marks, marks, records_since
-from stream.rehearsal.report import READ_BACK, STREAMS, Counted, Report, Stored, report
+from stream.rehearsal.report import READ_BACK, Counted, Report, Stored, report
 from stream.rehearsal.status import Scrape, StatusLine
 from stream.rehearsal.worker import DemoWorker
 from vitals.clock import SystemClock
@@ -102,13 +102,15 @@ def _run(asked: Asked) -> int:
         _say("Starting the worker (the first start on a machine compiles the signal path)")
         worker = stack.enter_context(DemoWorker(bootstrap, asked.http_port or free_ports(1)[0]))
         cast = reading.result()
-        worker.wait_until_ready()
+        worker.wait_until_ready(lambda seconds: _say(f"  still starting, {seconds:.0f} s"))
         _introduce(cast, bootstrap, worker)
+        # on a broker that was there, the worker may first have to end what an earlier run left unread
+        before = _settled(worker, lambda _: True) if asked.kafka else Counted({}, {})
         start_us = SystemClock().now_us() + round(_PAST_S * US_PER_S)
         with closing(Sender(bootstrap)) as sender:
             seconds = _rehearse(asked, cast, sender, worker, bootstrap, start_us)
         _say("Waiting until the worker has caught up")
-        counted = _caught_up(worker, sender)
+        counted = _settled(worker, lambda now: now.since(before).whole(sender.events)).since(before)
         stored = _stored(bootstrap, since)
         made, broken = report(seconds, sender.events, counted, stored, live_ms=start_us // US_PER_MS)
     return _conclude(asked, made, broken)
@@ -180,16 +182,15 @@ def _playing(cast: Cast, sender: Sender, speed: float, start_us: int) -> Iterato
         raise Fault(f"the gateways stopped: {failed[0]}")
 
 
-def _caught_up(worker: DemoWorker, sender: Sender) -> Counted:
-    """The worker's counts once they stand still and everything is accounted for, or as they are after a minute."""
+def _settled(worker: DemoWorker, is_whole: Callable[[Counted], bool]) -> Counted:
+    """The worker's counts once they are whole and the log is read to its end, or as they are after a minute."""
     give_up = time.monotonic() + _CATCH_UP_S
     quiet = 0
     while True:
         worker.must_run()
         text = worker.metrics()
         counted = Counted.scraped(text)
-        whole = all(counted.total(stream) == sender.events[topic] for topic, stream in STREAMS.items())
-        quiet = quiet + 1 if whole and not Scrape.of(text).lag else 0
+        quiet = quiet + 1 if is_whole(counted) and not Scrape.of(text).lag else 0
         if quiet >= _CAUGHT_UP_SCRAPES or time.monotonic() > give_up:
             return counted
         time.sleep(_STEP_S)

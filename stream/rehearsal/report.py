@@ -96,6 +96,17 @@ class Counted:
         """Events of ``stream`` that the worker has accounted for."""
         return sum(n for (s, _, _), n in self.ended.items() if s == stream) + self.waiting.get(stream, 0)
 
+    def whole(self, sent: Mapping[Topic, int]) -> bool:
+        """Whether every event sent is accounted for."""
+        return all(self.total(stream) == sent.get(topic, 0) for topic, stream in STREAMS.items())
+
+    def since(self, before: Counted) -> Counted:
+        """What was counted after ``before``."""
+        return Counted(
+            {name: n - before.ended.get(name, 0) for name, n in self.ended.items()},
+            {stream: n - before.waiting.get(stream, 0) for stream, n in self.waiting.items()},
+        )
+
     @classmethod
     def scraped(cls, text: str) -> Counted:
         """From the text of ``/metrics``."""

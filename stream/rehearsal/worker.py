@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Self
@@ -18,6 +19,7 @@ from vitals.errors import Fault
 _HOST: Final = "127.0.0.1"
 _READY_DEADLINE_S: Final = 240.0
 """The first start on a machine compiles every kernel of the signal path."""
+_TELL_EVERY_S: Final = 10.0
 _STOP_GRACE_S: Final = 12.0
 _ASK_TIMEOUT_S: Final = 5.0
 _CLOCK_AHEAD_S: Final = 86_400
@@ -60,14 +62,20 @@ class DemoWorker:
             said = self.log.read_text(errors="replace").strip().splitlines()[-8:]
             raise Fault("\n  ".join([f"The worker ended; its log ({self.log}) ends:", *said]))
 
-    def wait_until_ready(self) -> None:
-        """Returns when the worker has its state and takes records. Raises ``Fault`` when that does not come about."""
-        give_up = time.monotonic() + _READY_DEADLINE_S
-        while time.monotonic() < give_up:
+    def wait_until_ready(self, still: Callable[[float], None]) -> None:
+        """Returns when the worker has its state and takes records; meanwhile tells ``still`` how many seconds it waits.
+
+        Raises ``Fault`` when that does not come about.
+        """
+        begin = told = time.monotonic()
+        while (now := time.monotonic()) < begin + _READY_DEADLINE_S:
             self.must_run()
             with suppress(OSError):
                 self._ask("/health/ready")
                 return
+            if now >= told + _TELL_EVERY_S:
+                told = now
+                still(now - begin)
             time.sleep(0.1)
         raise Fault(f"the worker was not ready within {_READY_DEADLINE_S:g} s; see {self.log}")
 

@@ -105,6 +105,17 @@ def test_a_ward_where_everything_is_accounted_for_holds_the_laws() -> None:
     }
 
 
+def test_what_a_worker_had_counted_before_is_not_counted_for_this_run() -> None:
+    metrics = _metrics()
+    before = _counted(metrics)
+    metrics.counter["wardwatch_events_total"].labels("ecg", "scored", "").inc(4)
+    metrics.gauge["wardwatch_events_waiting"].labels("ecg").set(3)
+    now = _counted(metrics).since(before)
+    assert now.whole({Topic.ECG: 5})
+    assert not now.whole({Topic.ECG: 5, Topic.GLUCOSE: 1})
+    assert (now.total("ecg"), now.total("imaging")) == (5, 0)
+
+
 @pytest.mark.parametrize("sent", [{**SENT, Topic.ECG: 11}, {**SENT, Topic.GLUCOSE: 4}])
 def test_an_event_lost_or_counted_twice_breaks_conservation_and_says_where(sent: dict[Topic, int]) -> None:
     made, broken = report(1, sent, _counted(_metrics()), [_letter()], live_ms=1_000)

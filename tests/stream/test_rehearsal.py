@@ -77,7 +77,7 @@ def test_a_worker_that_ends_is_told_with_the_end_of_its_log(tmp_path: Path, monk
     monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path))
     monkeypatch.setenv("WARDWATCH_NO_SUCH_SETTING", "1")
     with DemoWorker("127.0.0.1:1", 1) as worker, pytest.raises(Fault, match="WARDWATCH_NO_SUCH_SETTING is not a"):
-        worker.wait_until_ready()
+        worker.wait_until_ready(lambda _: None)
 
 
 @pytest.mark.parametrize("arguments", [["--speed", "0"], ["--for", "-1"], ["--report", "x.json"]])
