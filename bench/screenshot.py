@@ -29,7 +29,7 @@ def main() -> int:
     said.add_argument("--height", type=int, default=1080)
     said.add_argument("--tiles", type=int, default=16, choices=(8, 12, 16, 24, 32, 48, 64))
     said.add_argument("--at-least", type=int, default=1, help="wait for so many tiles")
-    said.add_argument("--order", default="urgency", choices=("bed", "urgency"))
+    said.add_argument("--order", default="bed", choices=("bed", "urgency"))
     said.add_argument("--settle-s", type=float, default=9.0)
     asked = said.parse_args()
     with chromium(asked.width, asked.height) as browser:

@@ -65,7 +65,7 @@ class AlarmList:
             if len(self._over) > _REMEMBERED:
                 self._over.popitem(last=False)
         else:
-            if step.evidence is None and held is not None:
+            if held is not None and held.evidence is not None and step.event is not AlertEvent.RETURNED:
                 step = replace(step, evidence=held.evidence)  # what it was raised for is still what it is about
             self.by_patient.setdefault(step.patient, alarms)[step.alert_id] = step
         return True

@@ -60,6 +60,16 @@ def test_an_escalation_still_shows_what_it_was_raised_for() -> None:
     assert alarm.evidence.value == 50
 
 
+def test_an_alarm_that_is_over_still_shows_what_it_was_raised_for() -> None:
+    stay = Stay()
+    stay.rhythms(range(20), heart_rate_bpm=150.0)
+    stay.rhythms(range(20, 40))
+    (alarm,) = told(stay.steps).of(ANN)
+    assert (alarm.condition, alarm.signal) == (Condition.EXTREME_TACHYCARDIA, Signal.LATCHED)
+    assert alarm.evidence is not None
+    assert alarm.evidence.value == 150.0
+
+
 def test_an_answered_high_alarm_is_less_urgent_than_an_unanswered_low_one() -> None:
     stay = low_glucose()
     high = told(stay.steps).of(ANN)

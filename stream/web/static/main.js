@@ -51,6 +51,7 @@ function takeWard(frame) {
   ward = frame;
   wantedOrder = frame.order;
   strip.take(frame.alarms, frame.alarmTotal);
+  strip.refresh(link.nowMs(), pending);
   showCounts(frame.counts);
   setText(byId("page"), `${frame.page + 1} / ${frame.pages}`);
   byId("previous").disabled = frame.page === 0;
@@ -72,12 +73,14 @@ function takeBeds(beds) {
       tiles.delete(news.key);
       tile = null;
     }
-    if (!tile) {
+    const isNew = !tile;
+    if (isNew) {
       tile = new Tile(news.key, news.bed, actions);
       tiles.set(news.key, tile);
     }
     tile.take(news);
     settlePending(tile);
+    if (isNew || "alarms" in news) tile.refresh(link.nowMs(), pending);
   }
   arrange();
 }
