@@ -188,10 +188,11 @@ class Worker:
 
     async def _enter(self, assigned: set[TP], epochs: list[int]) -> None:
         """Load what belongs to the partitions of each half. Faust resumes meanwhile: the corridors wait."""
-        loaded = await recovery.load(self._settings.kafka, {tp.partition for tp in assigned})
+        loaded, beginnings = await recovery.load(self._settings.kafka, assigned)
         for door, epoch in zip(self._doors, epochs, strict=True):
             mine = {tp.partition for tp in assigned if tp.topic in door.topics}
             stream = door.corridor.half.stream
+            door.open_at(epoch, beginnings)
             await door.corridor.enter(epoch, loaded.of(stream, mine))
             self._health.loaded(stream, door.corridor.is_loaded)
         _log.info("ready with %d partitions", len(assigned))

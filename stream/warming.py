@@ -13,6 +13,7 @@ from stream.checkpoint import Owners
 from stream.deciding import Decide
 from stream.modelslot import ModelSlot
 from stream.observing import ObserveEcg, ObserveGlucose, Observing
+from stream.pipeline import Half
 from stream.topics import Topic
 from vitals import codec
 from vitals.events import EcgBundle, GlucoseReading, Record
@@ -28,7 +29,7 @@ _PATIENT = "nobody"
 def warm(slots: Mapping[Task, ModelSlot]) -> None:
     """Run observe and decide over simulated seconds. ``slots`` are not asked: their engines warm themselves."""
     silent = {task: ModelSlot(task, slot.window, lambda _: None) for task, slot in slots.items()}
-    observed = [
+    observed: list[tuple[Half, Record]] = [
         (ObserveEcg(silent[Task.ECG_BEAT], _TOLD), _record(Topic.ECG, codec.encode(_chunk()))),
         (ObserveGlucose(silent[Task.GLUCOSE], _TOLD), _record(Topic.GLUCOSE, codec.encode(_reading()))),
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,9 +32,9 @@ _CAUGHT_UP_RECORDS: Final = 32
 
 @dataclass(slots=True)
 class _Line:
-    """One partition: ``next_offset`` None until the first record of an assignment."""
+    """One partition of an assignment, from its first record on."""
 
-    next_offset: int | None
+    next_offset: int
     moved_s: float
     rewound_s: float = 0.0
     rewinds: int = 0
@@ -51,6 +51,9 @@ class Door:
         self._app = app
         self._rewound = rewound
         self._lines: dict[TP, _Line] = {}
+        self._beginnings: dict[TP, int] = {}
+        self._epoch = 0
+        self._is_open = asyncio.Event()
 
     def register(self) -> None:
         """Make one agent for each topic."""
@@ -63,14 +66,21 @@ class Door:
     def leave(self) -> int:
         """Forget every partition. The corridor's new epoch."""
         self._lines.clear()
-        return self.corridor.leave()
+        self._is_open.clear()
+        self._epoch = self.corridor.leave()
+        return self._epoch
+
+    def open_at(self, epoch: int, beginnings: Mapping[TP, int]) -> None:
+        """Let records in. ``beginnings``: where the log begins, for partitions that nobody committed for yet."""
+        if epoch == self._epoch:
+            self._beginnings = dict(beginnings)
+            self._is_open.set()
 
     def lag(self) -> dict[str, int]:
         """Records in the log that were not taken, by topic."""
         lag = {topic.value: 0 for topic in self.topics}
         for tp, line in self._lines.items():
-            if line.next_offset is not None:
-                lag[tp.topic] += max(0, self._end(tp) - line.next_offset)
+            lag[tp.topic] += max(0, self._end(tp) - line.next_offset)
         return lag
 
     def is_caught_up(self) -> bool:
@@ -87,7 +97,7 @@ class Door:
             now_s = time.monotonic()
             for tp, line in list(self._lines.items()):
                 quiet = now_s - line.moved_s > _QUIET_S and not len(self.corridor.inbox)
-                if quiet and line.next_offset is not None and self._end(tp) > line.next_offset:
+                if quiet and self._end(tp) > line.next_offset:
                     await self._rewind(tp, line, now_s)
 
     async def _take(self, stream: Any) -> AsyncIterator[None]:
@@ -97,15 +107,14 @@ class Door:
 
     async def _admit(self, event: Any) -> None:
         message = event.message
+        await self._is_open.wait()
         if message.generation_id != self._app.consumer_generation_id:
             return
         now_s = time.monotonic()
         line = self._lines.get(message.tp)
         if line is None:
             committed = self._app.consumer._committed_offset.get(message.tp)
-            line = self._lines[message.tp] = _Line(committed or None, now_s)
-        if line.next_offset is None:
-            line.next_offset = message.offset
+            line = self._lines[message.tp] = _Line(committed or self._beginnings.get(message.tp, 0), now_s)
         if message.offset < line.next_offset:
             return
         if message.offset > line.next_offset and line.rewinds < _PATIENCE:
@@ -118,7 +127,7 @@ class Door:
         await self.corridor.inbox.put(Delivery(_record(message), event.ack))
 
     async def _rewind(self, tp: TP, line: _Line, now_s: float) -> None:
-        if now_s - line.rewound_s < _REWIND_S or line.next_offset is None:
+        if now_s - line.rewound_s < _REWIND_S:
             return
         line.rewound_s = line.moved_s = now_s
         line.rewinds += 1

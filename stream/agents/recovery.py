@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -19,11 +19,14 @@ _DEADLINE_S: Final = 60.0
 _POLL_MS: Final = 200
 
 
-async def load(kafka: str, partitions: Iterable[int]) -> Loaded:
-    """The newest checkpoint of every owner in ``partitions``. Raises ``Fault``."""
-    wanted = [TopicPartition(Topic.CHECKPOINTS.value, p) for p in sorted(partitions)]
+async def load(kafka: str, assigned: Collection[TopicPartition]) -> tuple[Loaded, dict[TopicPartition, int]]:
+    """The newest checkpoint of every owner in the partitions assigned, and where the log of each of them begins.
+
+    Raises ``Fault``.
+    """
+    wanted = [TopicPartition(Topic.CHECKPOINTS.value, p) for p in sorted({tp.partition for tp in assigned})]
     if not wanted:
-        return Loaded([], [])
+        return Loaded([], []), {}
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka,
         enable_auto_commit=False,
@@ -34,7 +37,8 @@ async def load(kafka: str, partitions: Iterable[int]) -> Loaded:
     try:
         async with asyncio.timeout(_DEADLINE_S):
             await consumer.start()
-            return newest((await _values(consumer, wanted)).items())
+            beginnings = await consumer.beginning_offsets([TopicPartition(*tp) for tp in assigned])
+            return newest((await _values(consumer, wanted)).items()), beginnings
     except (KafkaError, TimeoutError) as error:
         raise Fault(f"checkpoints cannot be read: {type(error).__name__}") from error
     finally:

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.broker import free_ports
 
 _DEADLINE_S = 90.0
+_COLD_START_S = 240.0  # the first worker on a machine compiles the signal path
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -46,7 +47,11 @@ class WorkerProcess:
                 stdout=log,
                 stderr=log,
             )
-        self.wait_until(self.is_ready, "ready")
+        try:
+            self.wait_until(self.is_ready, "ready", _COLD_START_S)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def kill(self) -> None:
