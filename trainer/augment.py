@@ -13,9 +13,19 @@ import torch
 
 from trainer.config import AugmentRecipe
 from vitals.findings import Task
-from vitals.windows.ecg import RATE_HZ
+from vitals.windows.ecg import CONTEXT, RATE_HZ
 
 Tensors = dict[str, torch.Tensor]
+
+
+def _other_lead(name: str) -> str:
+    return {"_0": name[:-2] + "_1", "_1": name[:-2] + "_0"}.get(name[-2:], name)
+
+
+_LEAD_OF: Final = torch.tensor([int(name[-1]) if name[-2:] in ("_0", "_1") else -1 for name in CONTEXT])
+"""The lead that each context column tells of, -1 for the rhythm."""
+_OF_SWAPPED: Final = torch.tensor([CONTEXT.index(_other_lead(name)) for name in CONTEXT])
+"""Where each context column is found when the leads have changed places."""
 
 _WANDER_HZ: Final = (0.1, 0.7)
 """Breathing and movement (Moody & Mark 1984, the noise stress test)."""
@@ -25,13 +35,15 @@ def augmented(task: Task, inputs: Mapping[str, torch.Tensor], recipe: AugmentRec
     """The batch, changed at random. Glucose is left as it is: its scale is the truth itself."""
     changed = dict(inputs)
     if task is Task.ECG_BEAT:
-        changed["ecg_mv"] = _ecg(inputs["ecg_mv"], recipe, draw)
+        changed["ecg_mv"], changed["context"] = _ecg(inputs["ecg_mv"], inputs["context"], recipe, draw)
     elif task in (Task.PNEUMONIA, Task.BREAST):
         changed["image"] = _image(inputs["image"], recipe, draw)
     return changed
 
 
-def _ecg(ecg_blt: torch.Tensor, recipe: AugmentRecipe, draw: torch.Generator) -> torch.Tensor:
+def _ecg(
+    ecg_blt: torch.Tensor, context_bc: torch.Tensor, recipe: AugmentRecipe, draw: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     b, leads, t = ecg_blt.shape
     present_bl1 = (ecg_blt != 0).any(dim=2, keepdim=True)
     gain_bl1 = 1.0 + recipe.amplitude * (2.0 * torch.rand(b, leads, 1, generator=draw) - 1.0)
@@ -48,11 +60,13 @@ def _ecg(ecg_blt: torch.Tensor, recipe: AugmentRecipe, draw: torch.Generator) ->
     changed = changed * present_bl1  # an absent lead stays silent
     swap_b11 = torch.rand(b, 1, 1, generator=draw) < recipe.swap_leads
     changed = torch.where(swap_b11, changed.flip(1), changed)
+    context_bc = torch.where(swap_b11[:, 0], context_bc[:, _OF_SWAPPED], context_bc)
     drop_b = torch.rand(b, generator=draw) < recipe.drop_lead
     dropped_b = torch.randint(leads, (b,), generator=draw)
     keep_bl = ~(drop_b[:, None] & (torch.arange(leads) == dropped_b[:, None]))
     keep_bl |= ~present_bl1.all(dim=1)  # one lead is all there is
-    return changed * keep_bl[:, :, None]
+    # what is said of a lead that is not there is 0, as in a window that never had it
+    return changed * keep_bl[:, :, None], context_bc * torch.where(_LEAD_OF < 0, True, keep_bl[:, _LEAD_OF])
 
 
 def _image(image_bcyx: torch.Tensor, recipe: AugmentRecipe, draw: torch.Generator) -> torch.Tensor:

@@ -29,10 +29,11 @@ class RecipeError(WardwatchError):
 
 
 class SplitRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which people are kept apart. A person's side depends on their name only, so it never moves as the corpus grows.
+    """Who is kept apart. A person's side depends on their name only, so it never moves as the corpus grows.
 
-    ``held_out``, ``validate``, ``train``: shell patterns of person names, asked in this order. Whoever matches none goes
-    by a hash of the name: ``held_out_share`` and ``validate_share`` of the people to those sides, the others to training.
+    ``held_out``, ``validate``, ``train``: shell patterns of person names, asked in this order. Whoever matches none
+    goes by a hash of the name: ``held_out_share`` and ``validate_share`` of the people to those sides, the others to
+    training.
     """
 
     held_out: tuple[str, ...] = ()

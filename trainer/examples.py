@@ -6,7 +6,6 @@ Axes: N examples, P people.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -34,12 +33,13 @@ SPEC: Final[dict[Task, str]] = {
     Task.BREAST: image.SPEC,
 }
 
-_PUBLIC: Final = re.compile(r"(mitdb|cgm_glucobench|cgm_glucose_ml|pneumoniamnist|breastmnist)/[A-Za-z0-9 ._/-]+")
 WARD: Final = "ward/"
 """How the pseudonyms of people who are in no public set begin."""
 
 _CHUNK_S: Final = 1
 _CHUNKS_PER_CALL: Final = 120
+_FLAT: Final = 0.02
+"""Standard deviation of a window below which two people may well have the same one."""
 _BELIEVED: Final = int(Verdict.POOR)
 
 
@@ -49,7 +49,8 @@ class PersonExamples:
 
     ``inputs``: the network's named tensors, [N, …]. ``target``: int64[N] class (or ``NO_BEAT``), or float32[N, 12]
     glucose in mg/dL at each horizon, NaN where it is not known. ``end_us``: int64[N]. ``lost``: int64[K], reference
-    beats of each class that became no window.
+    beats of each class that became no window. ``prints``: uint64[…], ``fingerprints`` of all windows of this person,
+    chosen here or not.
     """
 
     person: str
@@ -57,6 +58,7 @@ class PersonExamples:
     target: Array = field(repr=False)
     end_us: Ints = field(repr=False)
     lost: Ints = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+    prints: npt.NDArray[np.uint64] = field(repr=False, default_factory=lambda: np.zeros(0, np.uint64))
 
     def __len__(self) -> int:
         return len(self.end_us)
@@ -105,14 +107,22 @@ def of_glucose(person: GlucosePerson, max_windows: int = 0) -> PersonExamples:
     target = future_mg_dl(step.end_us, person.time_us[taken], person.glucose_mg_dl[taken].astype(np.float64))
     usable = np.flatnonzero((step.verdict <= _BELIEVED) & ~np.isnan(target).all(axis=1))
     chosen = evenly(usable, max_windows)
-    return PersonExamples(person.person, {"glucose": step.glucose[chosen]}, target[chosen], step.end_us[chosen])
+    return PersonExamples(
+        person.person,
+        {"glucose": step.glucose[chosen]},
+        target[chosen],
+        step.end_us[chosen],
+        prints=fingerprints(step.glucose[usable]),
+    )
 
 
 def of_images(images: GreyImages) -> Iterator[PersonExamples]:
     """One example for each image."""
     for person, pixels, label in zip(images.person, images.pixels, images.label, strict=True):
-        inputs: dict[str, Array] = {"image": image.image_window(pixels)[np.newaxis]}
-        yield PersonExamples(person, inputs, np.array([label]), np.zeros(1, np.int64))
+        window = image.image_window(pixels)[np.newaxis]
+        yield PersonExamples(
+            person, {"image": window}, np.array([label]), np.zeros(1, np.int64), prints=fingerprints(window)
+        )
 
 
 def of_archive(archive: Archive, task: Task, max_windows: int = 0) -> Iterator[PersonExamples]:
@@ -129,14 +139,18 @@ def of_archive(archive: Archive, task: Task, max_windows: int = 0) -> Iterator[P
 
 
 def person_of(patient: str) -> str:
-    """The person behind a patient id, by the name that splits are made by.
-
-    Ids that name a public record (``mitdb/118``, as replayed) are that record's person: replayed windows must not reach
-    the other side of the split from the record's own. Any other id becomes a pseudonym: datasets are kept on disk.
-    """
-    if _PUBLIC.fullmatch(patient):
-        return patient
+    """A pseudonym for a patient id: datasets are kept on disk."""
     return f"{WARD}{hashlib.sha256(patient.encode()).hexdigest()[:16]}"
+
+
+def fingerprints(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    """uint64[…]: a number for each of ``windows`` [N, …] that is not nearly flat; equal windows have equal numbers."""
+    rows = windows.reshape(len(windows), -1)
+    telling = np.ascontiguousarray(rows[rows.std(axis=1) > _FLAT]).view(np.uint32).astype(np.uint64)
+    factors = np.random.default_rng(0).integers(1, 2**63, rows.shape[1], dtype=np.uint64) | np.uint64(1)
+    with np.errstate(over="ignore"):
+        prints: npt.NDArray[np.uint64] = (telling * factors).sum(axis=1, dtype=np.uint64)
+    return prints
 
 
 def evenly(indices: Ints, at_most: int) -> Ints:
@@ -154,12 +168,14 @@ def _labelled_examples(person: str, windows: Sequence[ArchivedWindow], archive: 
         and (target := class_of(task, word)) is not None
     ]
     lost = np.zeros(len(BEAT_CLASSES) if task is Task.ECG_BEAT else 0, np.int64)
+    inputs = _stacked([window for window, _ in labelled])
     return PersonExamples(
         person,
-        _stacked([window for window, _ in labelled]),
+        inputs,
         np.array([target for _, target in labelled], dtype=np.int64),
         np.array([window.end_us for window, _ in labelled], dtype=np.int64),
         lost,
+        prints=fingerprints(inputs["image"]) if "image" in inputs else np.zeros(0, np.uint64),
     )
 
 
@@ -175,8 +191,14 @@ def _forecast_examples(person: str, windows: Sequence[ArchivedWindow], max_windo
     end_us = np.array([window.end_us for window in windows], dtype=np.int64)
     target = future_mg_dl(end_us, time_us, np.array([told[t] for t in time_us.tolist()]))
     usable = evenly(np.flatnonzero(~np.isnan(target).all(axis=1)), max_windows)
-    inputs = _stacked([windows[i] for i in usable.tolist()])
-    return PersonExamples(person, inputs, target[usable].reshape(-1, len(FORECAST_HORIZONS_MIN)), end_us[usable])
+    every = _stacked(windows)
+    return PersonExamples(
+        person,
+        {name: tensor[usable] for name, tensor in every.items()},
+        target[usable].reshape(-1, len(FORECAST_HORIZONS_MIN)),
+        end_us[usable],
+        prints=fingerprints(every["glucose"]),
+    )
 
 
 def _stacked(windows: Sequence[ArchivedWindow]) -> dict[str, Array]:

@@ -11,14 +11,17 @@ from trainer.config import LABELS_TOPIC, WINDOWS_TOPIC, CorpusRecipe
 from trainer.corpus import ecg, glucose, imaging
 from trainer.corpus.archive import archive
 from trainer.examples import PersonExamples, of_archive, of_ecg, of_glucose, of_images
+from trainer.replays import recognised
 from vitals.findings import Task
 
 
-def gathered(task: Task, data: Path, kafka: str | None, recipe: CorpusRecipe) -> Iterator[PersonExamples]:
+def gathered(task: Task, data: Path, kafka: str | None, recipe: CorpusRecipe) -> list[PersonExamples]:
     """Everybody's examples. Raises ``Fault`` when ``kafka`` is named and cannot be read."""
-    yield from tqdm(_public(task, data, recipe), desc=f"{task} windows", unit=" people", disable=None)
-    if kafka is not None:
-        yield from of_archive(archive(kafka, task, WINDOWS_TOPIC, LABELS_TOPIC), task, recipe.max_windows_per_person)
+    public = list(tqdm(_public(task, data, recipe), desc=f"{task} windows", unit=" people", disable=None))
+    if kafka is None:
+        return public
+    ward = of_archive(archive(kafka, task, WINDOWS_TOPIC, LABELS_TOPIC), task, recipe.max_windows_per_person)
+    return public + recognised(ward, public)
 
 
 def _public(task: Task, data: Path, recipe: CorpusRecipe) -> Iterator[PersonExamples]:

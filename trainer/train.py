@@ -189,18 +189,24 @@ def _cross_validated(run: _Run, everyone: Examples) -> tuple[_Fit, dict[str, Flo
 
 
 def folds_of(examples: Examples, folds: int) -> npt.NDArray[np.int64]:
-    """int64[P]: a fold for each person, so that rare classes are spread: richest person first, to the poorest fold."""
+    """int64[P]: a fold for each person, so that rare classes are spread: richest person first, to the poorest fold.
+
+    No fold gets more people than its even share, rounded up.
+    """
     if examples.target.ndim > 1 or len(np.unique(examples.target)) < 2:
         rarity = np.ones(len(examples))
     else:
         counts = np.bincount(examples.target + 2)  # room for the marks below zero
         rarity = np.where(examples.target >= 0, 1.0 / counts[examples.target + 2], 0.0)
     worth = np.bincount(examples.person, weights=rarity, minlength=len(examples.people))
-    filled = np.zeros(folds)
-    fold_of = np.zeros(len(examples.people), np.int64)
+    most = -(-len(worth) // folds)
+    filled, members = np.zeros(folds), np.zeros(folds, np.int64)
+    fold_of = np.zeros(len(worth), np.int64)
     for person in np.argsort(-worth, kind="stable"):
-        fold_of[person] = int(np.argmin(filled))
-        filled[fold_of[person]] += worth[person]
+        fold = int(np.argmin(np.where(members < most, filled, np.inf)))
+        fold_of[person] = fold
+        filled[fold] += worth[person]
+        members[fold] += 1
     return fold_of
 
 

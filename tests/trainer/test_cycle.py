@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-import torch
 
 from models.registry import Registry
 from models.spec import CARD_FILE
@@ -24,7 +22,7 @@ from trainer.runs import Run
 from vitals.clock import ManualClock
 from vitals.findings import Task
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 
 NOW_US = 1_800_000_000_000_000
 
@@ -36,15 +34,6 @@ def small(task: Task = Task.BREAST, **changed: object) -> Recipe:
 
 def world(folder: Path) -> Places:
     return Places(data=folder / "data", state=folder / "state", registry=folder / "registry", bundles=folder / "none")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A small network is slower on several threads, and a test does not own the machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

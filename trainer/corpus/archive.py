@@ -23,6 +23,7 @@ from vitals.events import Label, Tensor, WindowArchive, Wire
 
 _CONTENT_TYPE: Final = "content-type"
 _POLL_MS: Final = 1000
+_ANSWERS_MS: Final = 5000
 _SILENCE_POLLS: Final = 30
 """Half a minute without a record before the end of the log: the broker is gone."""
 
@@ -87,7 +88,7 @@ def array(tensor: Tensor) -> Array:
 def record_count(bootstrap: str, topic: str) -> int:
     """How many records ``topic`` has ever taken. Raises ``Fault``."""
     try:
-        with closing(KafkaConsumer(bootstrap_servers=bootstrap)) as consumer:
+        with closing(KafkaConsumer(bootstrap_servers=bootstrap, bootstrap_timeout_ms=_ANSWERS_MS)) as consumer:
             return sum(consumer.end_offsets(_partitions(consumer, topic)).values())
     except KafkaError as error:
         raise Fault(f"{topic} cannot be read: {type(error).__name__}") from None
@@ -99,7 +100,9 @@ def _ids(batch: WindowArchive) -> list[tuple[str, int]]:
 
 def _records(bootstrap: str, topic: str, kind: type[W], made: Archive) -> Iterator[W]:
     try:
-        with closing(KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)) as consumer:
+        with closing(
+            KafkaConsumer(bootstrap_servers=bootstrap, bootstrap_timeout_ms=_ANSWERS_MS, enable_auto_commit=False)
+        ) as consumer:
             partitions = _partitions(consumer, topic)
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
