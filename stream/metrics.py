@@ -66,7 +66,7 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("wardwatch_last_progress_timestamp_seconds", "gauge", ("half",), "when a record was last acknowledged"),
     MetricSpec("wardwatch_checkpoint_age_seconds", "gauge", ("half",), "age of the oldest unsaved change"),
     MetricSpec("wardwatch_rewinds_total", "counter", ("topic",), "offset gaps found and sought back"),
-    MetricSpec("wardwatch_dead_letters_total", "counter", ("topic", "reason"), "records kept in the dead-letter topic"),
+    MetricSpec("wardwatch_dead_letters_total", "counter", ("stream", "reason"), "kept in the dead-letter topic"),
     MetricSpec("wardwatch_notifications_total", "counter", ("sink", "result"), "notifications by their end"),
     MetricSpec("wardwatch_notify_backlog", "gauge", ("sink",), "notifications not yet delivered"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from models.engine import Rung
 from stream.health import Health
 from stream.metrics import Metrics
@@ -9,6 +11,10 @@ from stream.modelslot import SlotNews
 from stream.pipeline import Half, Products
 from vitals.clock import Clock
 from vitals.errors import Fate
+from vitals.findings import Task
+
+_STREAM: Final = {Task.ECG_RHYTHM: "ecg", Task.GLUCOSE: "glucose"}
+"""Whose silence is a condition, by the stream that has fallen silent."""
 
 
 class Tally:
@@ -42,7 +48,7 @@ class Tally:
         for priority, n in products.unacknowledged.items():
             self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
         for task, n in products.stale.items():
-            self._gauge["wardwatch_patients_stale"].labels(task).set(n)
+            self._gauge["wardwatch_patients_stale"].labels(_STREAM[Task(task)]).set(n)
 
     def _count_events(self, stream: str, products: Products) -> None:
         events = self._counter["wardwatch_events_total"]
