@@ -263,7 +263,13 @@ def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:
 
 
 def _exit_hard_after(seconds: float, status: int) -> None:
-    """With the broker down Faust never stops by itself."""
-    timer = threading.Timer(seconds, lambda: os._exit(status or 1))
+    """With the broker down Faust never stops by itself. Nothing is lost by it: what was not acknowledged is read again."""
+
+    def end() -> None:
+        _log.warning("not everything stopped within %g s", seconds)
+        logging.shutdown()
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()

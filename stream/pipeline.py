@@ -9,6 +9,7 @@ epoch is compared: a rebalance in between means that all of this will be read ag
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -23,8 +24,10 @@ from stream.ledger import Entry, Ledger
 from stream.publish import Message, Outbox, message
 from stream.topics import Topic
 from vitals.clock import Clock
-from vitals.errors import Fate, Fault, Reason
+from vitals.errors import Fate, Reason
 from vitals.events import Checkpoint, Record
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -234,7 +237,8 @@ class Corridor:
             try:
                 self.half.restore(checkpoint)
             except ValueError as error:
-                raise Fault(f"a checkpoint of {self.half.stream} cannot be read back: {error}") from error
+                # A build that reads no older state must not stop a ward for good: it begins anew, and says so.
+                _log.error("%s: a checkpoint cannot be read back, its owner begins anew: %s", self.half.stream, error)
             self._owners.restored(checkpoint)
             self._ledger.saved(checkpoint.owner, checkpoint.offsets)
 
