@@ -297,9 +297,7 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", name) if part]
 
 
-def _newer(
-    rows: Rows, time_us: Ints, arrived_us: int, held_us: Ints, held_arrived_us: Ints
-) -> npt.NDArray[np.bool_]:
+def _newer(rows: Rows, time_us: Ints, arrived_us: int, held_us: Ints, held_arrived_us: Ints) -> npt.NDArray[np.bool_]:
     """bool[n]: rows that exist and whose value is not older than the one held, unless that one lies in the future."""
     held = held_us[rows]
     set_right = (held > arrived_us + _AHEAD_US) & (arrived_us > held_arrived_us[rows])

@@ -45,6 +45,7 @@ CAPACITY: Final = 20_000
 MAX_VIEWERS: Final = 64
 TICK_S: Final = 0.25
 _MAX_BODY: Final = 4096
+_STOP_DEADLINE_S: Final = 3.0
 _TIDY_S: Final = 60.0
 
 _LIVE_S: Final = 90.0
@@ -123,7 +124,9 @@ class BoardServer:
         """End the threads and say good-bye to the browsers."""
         self._stopping = True
         for reader in self._readers:
-            reader.stop()
+            reader.end()
+        for reader in self._readers:
+            reader.join(_STOP_DEADLINE_S)
         self._desk.close()
 
     def _reader(

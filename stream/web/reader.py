@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 200
 _AGAIN_S: Final = 1.0
-_STOP_DEADLINE_S: Final = 3.0
 
 READING_BACK: Final = "reading-back"
 LIVE: Final = "live"
@@ -81,11 +80,9 @@ class Reader(threading.Thread):
         self._until: dict[int, int] = {}
         self._ending = threading.Event()
 
-    def stop(self) -> None:
-        """End the thread."""
+    def end(self) -> None:
+        """Ask the thread to end; it does within a poll."""
         self._ending.set()
-        if self.is_alive():
-            self.join(_STOP_DEADLINE_S)
 
     def run(self) -> None:
         while not self._ending.is_set():

@@ -27,7 +27,6 @@ _IDLE_S: Final = 0.1
 _AGAIN_S: Final = 1.0
 _SEARCH_S: Final = 8.0
 _SEARCH_AGAIN_S: Final = 30.0
-_STOP_DEADLINE_S: Final = 3.0
 
 
 class PartitionPlan:
@@ -62,11 +61,9 @@ class TraceReader(threading.Thread):
         self._clock = clock
         self._ending = threading.Event()
 
-    def stop(self) -> None:
-        """End the thread."""
+    def end(self) -> None:
+        """Ask the thread to end; it does within a poll."""
         self._ending.set()
-        if self.is_alive():
-            self.join(_STOP_DEADLINE_S)
 
     def run(self) -> None:
         while not self._ending.is_set():

@@ -260,7 +260,7 @@ def test_thirty_two_tiles_stay_smooth(kafka_topics: str, record_property: Callab
         measured = browser.execute_async_script(_FRAMES, 6000)
     record_property("frames", measured)
     sys.stdout.write(f"32 tiles: {measured}\n")
-    assert measured["framesPerS"] > 10
+    assert measured["framesPerS"] > 5
     assert measured["scriptMsPerFrame"] < 25
     assert measured["moving"] == 32
 
