@@ -9,6 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 # what was installed stands in the name of a stamp: a changed requirement is a new stamp, a second run finds its own
 PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
+BENCH ?= signal_path engines decide events_per_cpu
 DEMO_READY := .venv/ready-demo-$(PINS)
 TEST_READY := .venv/ready-test-$(PINS)
 
@@ -34,8 +35,8 @@ lint: $(TEST_READY)
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
-bench: $(TEST_READY) ## measure: every program in bench/
-	@for program in bench/[a-z]*.py; do echo "== $$program"; $(PY) -m bench.$$(basename $$program .py); done
+bench: $(TEST_READY) ## measure: signal path, engines, deciding, patient-seconds per CPU-second (BENCH=engines: only that)
+	@for program in $(BENCH); do echo "== bench.$$program"; $(PY) -m bench.$$program; done
 
 docs: $(DEMO_READY) ## make docs/catalogue.md and the tables of docs/alarms.md from the tables in code
 	@$(PY) -m stream catalogue > docs/catalogue.md
@@ -68,8 +69,8 @@ $(PY) -c 'import sys, tomllib; \
     project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     print(*project["dependencies"], *(d for extra in sys.argv[1:] for d in project["optional-dependencies"][extra]), sep="\n")' \
     $(2) > .venv/requirements.txt; \
-$(PY) -m pip install --disable-pip-version-check --constraint constraints.txt --requirement .venv/requirements.txt \
-    | { grep --line-buffered -vE '^Requirement already satisfied' || true; }
+pip() { $(PY) -m pip install --disable-pip-version-check -c constraints.txt -r .venv/requirements.txt; }; \
+if [[ -t 1 ]]; then pip; else pip | { grep --line-buffered -v '^Requirement already satisfied' || true; }; fi
 endef
 
 .PHONY: needs-python needs-broker needs-test-tools
