@@ -32,6 +32,9 @@ from stream.httpserver import HttpServer, probe_routes
 from stream.imagestore import ImageStore
 from stream.metrics import Metrics
 from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, begin_serving, open_slots
+from stream.notify.alertmanager import AlertmanagerNotifier
+from stream.notify.delivery import Delivery
+from stream.notify.webhook import WebhookNotifier
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.pipeline import Corridor, Half
 from stream.tally import Tally
@@ -100,12 +103,15 @@ class Worker:
         http = HttpServer(
             self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])]
         )
+        notifiers: list[Delivery] = []
         tasks: list[asyncio.Task[Any]] = []
         try:
             port = http.start()
             _log.info("serving http://%s:%d", self._settings.http_host, port)
             if board is not None:
                 board.start()
+            if role in _DECIDE:
+                notifiers = self._start_notifiers()
             if role is not Role.BOARD:
                 tasks = await self._open_corridors(role)
             why = await self._ended
@@ -119,10 +125,39 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         if role is not Role.BOARD:
             await self._app.stop()
+        for notifier in notifiers:
+            notifier.stop()
         if board is not None:
             board.stop()
         http.stop()
         return 1 if why else 0
+
+    def _start_notifiers(self) -> list[Delivery]:
+        settings = self._settings
+        try:
+            notifiers = self._notifiers(settings)
+        except ValueError as error:
+            raise Fault(f"a notifier cannot be made: {error}") from None
+        for notifier in notifiers:
+            notifier.start()
+        return notifiers
+
+    def _notifiers(self, settings: Settings) -> list[Delivery]:
+        notifiers: list[Delivery] = []
+        if settings.alertmanager:
+            notifiers.append(AlertmanagerNotifier(settings.kafka, settings.alertmanager, self._metrics, self._clock))
+        if settings.webhook:
+            notifiers.append(
+                WebhookNotifier(
+                    settings.kafka,
+                    settings.webhook,
+                    settings.webhook_secret,
+                    self._metrics,
+                    self._clock,
+                    names_patient=bool(settings.webhook_patient),
+                )
+            )
+        return notifiers
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
         await asyncio.to_thread(warming.warm, self._slots)
@@ -263,7 +298,7 @@ def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:
 
 
 def _exit_hard_after(seconds: float, status: int) -> None:
-    """With the broker down Faust never stops by itself. Nothing is lost by it: what was not acknowledged is read again."""
+    """With the broker down Faust never stops. Nothing is lost by it: what was not acknowledged is read again."""
 
     def end() -> None:
         _log.warning("not everything stopped within %g s", seconds)

@@ -55,6 +55,8 @@ class Decide:
         products = Products([])
         for partition, deciding in self._deciding.items():
             self._add(partition, deciding.tick(now_us), products)
+        # a worker that has lost its partitions has nobody: its gauges must say so
+        for deciding in self._deciding.values() or [Deciding()]:
             census = deciding.census()
             products.present.update(census.present)
             products.unacknowledged.update(census.unacknowledged)
