@@ -60,7 +60,7 @@ def stop(process: subprocess.Popen[bytes], grace_s: float) -> int:
 
 @contextlib.contextmanager
 def signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``KeyboardInterrupt`` as Ctrl-C does, so that every ``finally`` runs. Main thread only."""
+    """SIGTERM and SIGHUP raise ``KeyboardInterrupt`` like Ctrl-C, so that every ``finally`` runs. Main thread only."""
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(signum).name)

@@ -25,7 +25,7 @@ def broker() -> Iterator[JavaNode]:
 
 @pytest.fixture
 def kafka_topics(broker: JavaNode) -> str:
-    """The address of a broker whose topics are all there and empty (deleted and made again, group offsets with them)."""
+    """The address of a broker whose topics are all there, empty and without offsets of any group."""
     delete_all_topics(broker.bootstrap)
     create_topics(broker.bootstrap)
     return broker.bootstrap
