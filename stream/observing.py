@@ -12,7 +12,6 @@ from zlib import crc32
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from vitals.windows.ecg import EcgWindows
 
 from stream import ingest
 from stream.checkpoint import Owners
@@ -34,6 +33,7 @@ from stream.topics import PARTITIONS
 from vitals.errors import Reason, Unusable
 from vitals.events import Checkpoint, ImagingEvent, Record
 from vitals.findings import Task, Verdict
+from vitals.windows.ecg import EcgWindows
 from vitals.windows.glucose import GlucoseWindows
 from vitals.windows.glucose import Outcome as ReadingOutcome
 from vitals.windows.image import image_window
