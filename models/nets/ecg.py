@@ -1,7 +1,7 @@
 """The beat network: a strided CNN down to twelve steps, a small LSTM over them, and what is known of the rhythm.
 
 Axes: B batch, L leads, T samples, S steps, C features. Sized for many wards on one core: about 23 000 parameters, about
-11 µs a beat in ONNX Runtime on one thread in batches of 32 (``bench/engines.py``).
+12 µs a beat in ONNX Runtime on one thread in batches of 32 (``bench/engines.py``).
 """
 
 from __future__ import annotations
