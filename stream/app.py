@@ -47,6 +47,7 @@ from vitals.findings import Task
 _log = logging.getLogger("wardwatch")
 
 GROUP: Final = "wardwatch"
+_PLANS: Final = "plans"
 _HARD_EXIT_S: Final = 8.0
 _STREAM_BUFFER: Final = 200
 _SWITCH_INTERVAL_S: Final = 2e-4
@@ -86,7 +87,7 @@ class Worker:
         self._app = _faust_app(settings)
         self._outbox = FaustOutbox(self._app)
         self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
-        self._slots = open_slots(self._heard)
+        self._slots = open_slots(self._heard, settings.state / _PLANS)
         self._threads = [ThreadPoolExecutor(1, "corridor"), ThreadPoolExecutor(1, "imaging")]
         self._doors: list[Door] = []
         self._entering: asyncio.Task[None] | None = None
@@ -176,7 +177,11 @@ class Worker:
         for door in self._doors:
             running += [door.corridor.run(), door.watch()]
         if role in _OBSERVE:
-            running.append(control.follow_releases(self._settings.kafka, self._registry, self._slots))
+            running.append(
+                control.follow_releases(
+                    self._settings.kafka, self._registry, self._slots, self._settings.state / _PLANS
+                )
+            )
         return [self._run(one) for one in running]
 
     def _open_observe(self) -> None:

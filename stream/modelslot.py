@@ -21,6 +21,7 @@ import numpy.typing as npt
 from models.calibration import calibrated
 from models.engine import SERVING_RUNGS, Engine, EngineError, Rung
 from models.engines.ladder import open_best
+from models.engines.tensorrt import NO_PLAN
 from models.registry import Bundle, Registry
 from vitals.errors import WardwatchError
 from vitals.findings import Task
@@ -71,11 +72,14 @@ class ModelSlot:
         window: str,
         tell: Callable[[SlotNews], None],
         rungs: Sequence[Rung] = SERVING_RUNGS,
+        plans: Path | None = None,
     ) -> None:
         self.task = task
         self.window = window
         self._tell = tell
         self._rungs = tuple(rungs)
+        self._plans = plans
+        self._lacks_plan_of: Bundle | None = None
         self._active: _Served | None = None
         self._warmed: _Served | None = None
         self._handover = threading.Lock()
@@ -86,19 +90,27 @@ class ModelSlot:
         active = self._active
         return (active.bundle.short, active.engine.rung) if active else ("", Rung.RULES)
 
-    def stage(self, bundle: Bundle) -> bool:
-        """Open, check and warm ``bundle`` beside what serves. False, and told, when it cannot serve here."""
+    @property
+    def lacks_plan_of(self) -> Bundle | None:
+        """The bundle that could serve on TensorRT once its plan is built."""
+        return self._lacks_plan_of
+
+    def stage(self, bundle: Bundle, *, again: bool = False) -> bool:
+        """Open, check and warm ``bundle`` beside what serves. False, and told, when it cannot serve here.
+
+        A bundle that serves is not opened again unless ``again``: a plan was built and a better rung may open now.
+        """
         with self._handover:
             newest = self._warmed or self._active
-        if newest is not None and newest.bundle.hash == bundle.hash:
+        if not again and newest is not None and newest.bundle.hash == bundle.hash:
             return True
         if bundle.task is not self.task or bundle.manifest.window != self.window:
             return self._refuse(bundle, f"it is for {bundle.task} on {bundle.manifest.window}")
         try:
-            engine, reasons = open_best(bundle, self._rungs)
+            engine, reasons = open_best(bundle, self._rungs, plans=self._plans)
+            self._lacks_plan_of = bundle if any(NO_PLAN in reason for reason in reasons) else None
             if engine is None:
                 return self._refuse(bundle, "; ".join(reasons))
-            engine.warm()
         except WardwatchError as error:
             return self._refuse(bundle, str(error))
         with self._handover:
@@ -159,7 +171,7 @@ class ModelSlot:
         lower = self._rungs[self._rungs.index(failed.engine.rung) + 1 :]
         engine: Engine | None = None
         if lower:
-            engine, reasons = open_best(failed.bundle, lower)
+            engine, reasons = open_best(failed.bundle, lower, plans=self._plans)
             why = "; ".join([why, *reasons])
         self._active = _Served(failed.bundle, engine) if engine is not None else None
         self._say("fell_back", why)
@@ -196,9 +208,9 @@ WINDOW_OF: Final = {
 """Every task that has a model, and the windows it is made for."""
 
 
-def open_slots(tell: Callable[[SlotNews], None]) -> dict[Task, ModelSlot]:
-    """An empty slot for every task that has a model."""
-    return {task: ModelSlot(task, window, tell) for task, window in WINDOW_OF.items()}
+def open_slots(tell: Callable[[SlotNews], None], plans: Path | None = None) -> dict[Task, ModelSlot]:
+    """An empty slot for every task that has a model. ``plans``: folder of built TensorRT plans."""
+    return {task: ModelSlot(task, window, tell, plans=plans) for task, window in WINDOW_OF.items()}
 
 
 def stage_current(registry: Registry, slots: Mapping[Task, ModelSlot]) -> None:

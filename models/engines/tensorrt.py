@@ -31,6 +31,9 @@ SIZES: Final = (256, 32)
 """Rows of the optimisation profiles. Each is fixed, so that a row always meets the same kernels."""
 FAILURES: Final[tuple[type[Exception], ...]] = (RuntimeError, ValueError, TypeError, MemoryError)
 """What the bindings raise; a factory that got nothing raises TypeError."""
+NO_PLAN: Final = "no plan is built"
+"""What the rung says where it could serve after ``models.build``."""
+
 CANDIDATES: Final = (ONNX_HALF_FILE, ONNX_FILE)
 """The networks of a bundle in the order in which a plan of them is preferred."""
 
@@ -75,7 +78,7 @@ def open_tensorrt(bundle: Bundle, folder: Path | None, found: Libraries | None =
             plan = plans.found(folder, key_of(bundle, file, here))
             if plan is not None:
                 return open_plan(bundle, plan, here)
-    raise RungUnavailable(f"no plan is built for {here.device}")
+    raise RungUnavailable(f"{NO_PLAN} for {here.device}")
 
 
 def open_plan(bundle: Bundle, plan: bytes, found: Libraries) -> SubBatched:
