@@ -70,11 +70,13 @@ class AugmentRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about one training run but the data.
 
-    ``draws_per_epoch``: windows drawn with replacement per epoch; 0 is one pass over all. ``class_balance``,
-    ``person_balance``: 0 draws as they come, 1 draws every class (every person) equally often. ``folds``: 0 stops and
-    calibrates on the validation people; K ≥ 2 joins them to the training people, cross-validates by person, calibrates
-    on the out-of-fold outputs and fits once more on all for the median of the best epochs. ``fine_tune``: the share of
-    the learning rate with which a champion's weights are trained on; 0 always begins anew.
+    ``patience``: epochs without a better validation score before the end, and the best is kept; 0 runs them all and
+    keeps the last, where the score of few people is noise. ``draws_per_epoch``: windows drawn with replacement per
+    epoch; 0 is one pass over all. ``class_balance``, ``person_balance``: 0 draws as they come, 1 draws every class
+    (every person) equally often. ``folds``: 0 stops and calibrates on the validation people; K ≥ 2 joins them to the
+    training people, cross-validates by person, calibrates on the out-of-fold outputs and fits once more on all for the
+    median of the best epochs. ``fine_tune``: the share of the learning rate with which a champion's weights are trained
+    on; 0 always begins anew.
     """
 
     task: Task
@@ -98,8 +100,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def __post_init__(self) -> None:
         if self.task not in TRAINED_TASKS:
             raise ValueError(f"no network for {self.task}")
-        if min(self.epochs, self.patience, self.batch_size) < 1 or self.folds == 1 or self.folds < 0:
-            raise ValueError("epochs, patience and batch_size are at least 1; folds is 0 or at least 2")
+        if min(self.epochs, self.batch_size) < 1 or self.patience < 0 or self.folds == 1 or self.folds < 0:
+            raise ValueError("epochs and batch_size are at least 1, patience at least 0; folds is 0 or at least 2")
         if self.split.held_out_share + self.split.validate_share >= 1:
             raise ValueError("someone must be left to learn from")
 

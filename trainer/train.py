@@ -123,7 +123,7 @@ class _Run:
     def fit(self, run: str, learn: Examples, validate: Examples | None, epochs: int) -> _Fit:
         """Trains until ``epochs`` are over or ``patience`` epochs brought nothing; keeps the best of them.
 
-        Without ``validate`` every epoch is run and the last is kept.
+        Without ``validate`` or patience every epoch is run and the last is kept.
         """
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
@@ -160,8 +160,8 @@ class _Run:
                 Epoch(run=run, epoch=epoch, loss=total / steps, score=now, seconds=time.monotonic() - began)
             )
             bar.set_postfix(loss=f"{total / steps:.4f}", score=f"{now:.4f}")
-            if validate is None:
-                best = network.state_dict()
+            if validate is None or not recipe.patience:
+                best, best_epoch = network.state_dict(), epoch
             elif now > best_score:
                 best_score, best_epoch, best = now, epoch, copy.deepcopy(network.state_dict())
             elif epoch - best_epoch >= recipe.patience:
