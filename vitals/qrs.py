@@ -9,11 +9,13 @@ comes in time, the highest peak that was passed over counts. Times are grid samp
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 from numba import njit
 
+from vitals import usual
 from vitals.signal import LEADS, MASK, RATE_HZ, RING
 
 _LAG: Final = 8
@@ -21,14 +23,27 @@ _AVERAGED: Final = 25
 _ALONE: Final = 50  # 200 ms
 _MV: Final = 1e-3 / _AVERAGED
 _LEARN: Final = 2 * RATE_HZ
-_T_WAVE: Final = 90  # 360 ms
 _FLOOR_MV: Final = 0.04
-_THRESHOLD: Final = 0.3
-_BACK_THRESHOLD: Final = 0.35
-_BACK_RR: Final = 1.5
+_NOTHING: Final = -1e9
+_BACK_THRESHOLD: Final = -1.5
+_BACK_RR: Final = 1.6
 _BACK_MOST: Final = 2 * RATE_HZ
 _RELEARN: Final = 3 * RATE_HZ
 _LAST: Final = 8
+_SUMMIT: Final = 0.65
+_BACK: Final = 54
+_HIGH: Final = 2.0
+_ONE_LEAD: Final = 0.6
+_MOST: Final = 2.0
+_SOON: Final = 0.6
+_W0: Final = -7.2
+_W_HEIGHT: Final = 2.12
+_W_REST: Final = -3.79
+_W_MATCH: Final = 2.14
+_W_STEEP: Final = 1.76
+_W_SOON: Final = 7.04
+_W_MOST: Final = 0.7
+_W_LEAST: Final = 7.63
 QUEUE: Final = 16
 RRS: Final = 32
 
@@ -77,10 +92,10 @@ def resume(state):
     """A new run of a patient whose beats are known."""
     state.activity[:] = 0.0
     state.sum[:] = 0
-    state.decided = state.first_grid
+    state.decided = state.first_grid + _ALONE  # what comes before is the edge of the signal
     state.candidate = 0.0
     state.before = 0.0
-    state.passed = 0.0
+    state.passed = _NOTHING
     state.last_peak = state.first_grid - RING
     state.last_r = state.first_grid - RING
     state.queued = 0
@@ -165,7 +180,7 @@ def decide(state, k):
         state.n_heights = 0
         state.n_others = 0
         state.candidate = 0.0
-        state.passed = 0.0
+        state.passed = _NOTHING
     found = False
     while state.decided <= k:
         m = state.decided
@@ -176,14 +191,14 @@ def decide(state, k):
                 state.candidate = c
                 state.candidate_at = m
         elif state.candidate > 0.0 and m - state.candidate_at >= _ALONE:
-            found |= _peak(state, m)
+            found |= _peak(state)
             state.candidate = 0.0
         state.before = c
-        if state.passed > 0.0 and _overdue(state, m):
-            if state.passed > _BACK_THRESHOLD * _level(state.beat_heights, state.n_heights):
-                _beat(state, state.passed_at, state.passed)
+        if state.passed > _NOTHING and _overdue(state, m):
+            if state.passed > _BACK_THRESHOLD:
+                _beat(state, state.passed_at, _locate(state, state.passed_at), 0.0)
                 found = True
-            state.passed = 0.0
+            state.passed = _NOTHING
         if m - state.last_peak > _RELEARN and m - state.learn_from > _RELEARN:
             state.learnt = False
             state.learn_from = m - _LEARN
@@ -201,7 +216,7 @@ def _overdue(state, m):
     for i in range(n):
         mean += state.rr[(state.n_rr - 1 - i) % RRS]
     mean /= n
-    return m - state.last_peak - _ALONE > min(_BACK_RR * mean, _BACK_MOST)
+    return m - state.last_peak > min(_BACK_RR * mean, _BACK_MOST)
 
 
 @njit(cache=True, nogil=True)
@@ -226,40 +241,64 @@ def _steepest(state, p):
 
 
 @njit(cache=True, nogil=True)
-def _peak(state, m):
+def _peak(state):
+    """Judge the candidate. True when it is a beat."""
     p = state.candidate_at
-    h = state.candidate
-    beat = _level(state.beat_heights, state.n_heights)
-    other = _level(state.other_heights, state.n_others) if state.n_others else 0.1
-    threshold = other + _THRESHOLD * (beat - other)
-    is_beat = h > threshold
-    mv = 0.0
+    tallest = max(state.activity[0, p & MASK], state.activity[1, p & MASK])
+    if tallest < _FLOOR_MV:
+        return False
+    r = _locate(state, p)
+    height = state.candidate / _level(state.beat_heights, state.n_heights)
+    rest = _level(state.other_heights, state.n_others) if state.n_others else 0.1
+    rest /= _level(state.beat_heights, state.n_heights)
+    least, most, match, total = np.inf, 0.0, 0.0, 0.0
     for lead in range(LEADS):
-        if state.weight[lead] > 0:
-            mv = max(mv, state.activity[lead, p & MASK])
-    if mv < _FLOOR_MV:
-        return False
-    if p - state.last_peak < _T_WAVE and _steepest(state, p) < 0.5 * state.last_slope:
-        return False
-    if is_beat:
-        _beat(state, p, h)
+        share = state.weight[lead] * state.beat_level[lead]
+        if share == 0.0:
+            continue
+        top = 0.0
+        for j in range(p - 12, p + 13):
+            top = max(top, state.activity[lead, j & MASK])
+        top = min(top / state.beat_level[lead], _MOST)
+        least = min(least, top)
+        most = max(most, top)
+        match += share * usual.match(state, r, lead, usual.BEFORE_R - 20, usual.BEFORE_R + 20)[0]
+    if state.usual_beats < 5:
+        match = 0.8
+    steep = math.log(_steepest(state, p) / max(1e-9, state.last_slope) + 1e-3)
+    soon = min((p - state.last_peak) / RATE_HZ, _SOON)
+    height = min(height, _MOST)
+    common = (
+        _W0
+        + _W_REST * rest
+        + _W_MATCH * match
+        + _W_STEEP * steep
+        + _W_SOON * soon
+        + _W_MOST * most
+        + _W_HEIGHT * height
+    )
+    score = common + _W_LEAST * least
+    # LOG
+    if score > 0.0:
+        _beat(state, p, r, state.candidate)
         return True
-    state.other_heights[state.n_others % _LAST] = h
+    state.other_heights[state.n_others % _LAST] = state.candidate
     state.n_others += 1
-    if h > state.passed and p - state.last_peak > _ALONE:
-        state.passed = h
+    score = max(score, common + _W_LEAST * _ONE_LEAD * most)
+    if score > state.passed and p - state.last_peak > _ALONE:
+        state.passed = score
         state.passed_at = p
     return False
 
 
 @njit(cache=True, nogil=True)
-def _beat(state, p, h):
-    r = _locate(state, p)
-    if state.n_heights > 0:
+def _beat(state, p, r, h):
+    if state.last_peak >= state.first_grid:
         state.rr[state.n_rr % RRS] = p - state.last_peak
         state.n_rr += 1
-    state.beat_heights[state.n_heights % _LAST] = h
-    state.n_heights += 1
+    if h > 0.0:
+        state.beat_heights[state.n_heights % _LAST] = h
+        state.n_heights += 1
     # levels
     for lead in range(LEADS):
         top = 0.0
@@ -277,7 +316,7 @@ def _beat(state, p, h):
     state.last_slope = _steepest(state, p)
     state.last_peak = p
     state.last_r = r
-    state.passed = 0.0
+    state.passed = _NOTHING
     state.queue_r[state.queued % QUEUE] = r
     state.queued += 1
     _weigh(state)
@@ -285,20 +324,24 @@ def _beat(state, p, h):
 
 @njit(cache=True, nogil=True)
 def _locate(state, p):
-    """The R peak: the largest deflection."""
-    best = -1.0
-    at = p
-    lo, hi = p - _AVERAGED - 2 * _LAG, p + 1
-    mean = np.zeros(LEADS)
-    for lead in range(LEADS):
-        for j in range(lo, hi):
-            mean[lead] += _mv(state, j, lead)
-        mean[lead] /= hi - lo
-    for j in range(lo, hi):
-        s = 0.0
-        for lead in range(LEADS):
-            s += state.weight[lead] * abs(_mv(state, j, lead) - mean[lead])
-        if s > best:
-            best = s
-            at = j
-    return at
+    """The R peak: the sharpest summit, or the sharpest valley where no summit comes near it."""
+    lead = 0
+    total = state.weight[0] * state.beat_level[0] + state.weight[1] * state.beat_level[1]
+    if state.weight[0] * state.beat_level[0] < 0.1 * total:
+        lead = 1
+    x = state.ring_uv[lead]
+    base = 0
+    for j in range(p - _BACK - 15, p - _BACK - 5):
+        base += np.int64(x[j & MASK])
+    base /= 10
+    up = down = 0.0
+    up_at = down_at = p - 20
+    for j in range(p - _BACK, p - 1):
+        a = np.int64(x[j & MASK])
+        bend = 2 * a - np.int64(x[(j - 10) & MASK]) - np.int64(x[(j + 10) & MASK])
+        s = bend + _HIGH * (a - base)
+        if s > up and a >= x[(j - 1) & MASK] and a >= x[(j + 1) & MASK]:
+            up, up_at = s, j
+        if s < down and a <= x[(j - 1) & MASK] and a <= x[(j + 1) & MASK]:
+            down, down_at = s, j
+    return up_at if up > -_SUMMIT * down else down_at

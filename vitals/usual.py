@@ -86,11 +86,11 @@ def compare(state, r, rr_pre_ms, rr_post_ms, rr_ms, n_rr, out):
     out[7] = min(spread / (n - 1) / mean, 3.0) if n > 1 else 0.0
     best = -1.0
     for lead in range(LEADS):
-        match, size = _match(state, r, lead, _QRS[0], _QRS[1])
+        match, size = match(state, r, lead, _QRS[0], _QRS[1])
         out[8 + lead] = match
         out[10 + lead] = size
-        out[12 + lead] = _match(state, r, lead, _P[0], _P[1])[0]
-        out[14 + lead] = _match(state, r, lead, _T[0], _T[1])[0]
+        out[12 + lead] = match(state, r, lead, _P[0], _P[1])[0]
+        out[14 + lead] = match(state, r, lead, _T[0], _T[1])[0]
         best = max(best, match)
     _learn(state, r, best, rr_pre_ms, mean)
 
@@ -101,7 +101,7 @@ def _ratio(a, b):
 
 
 @njit(cache=True, nogil=True)
-def _match(state, r, lead, begin_at, end_at):
+def match(state, r, lead, begin_at, end_at):
     """(correlation, logarithm of the ratio of sizes) of samples begin_at … end_at - 1 of the window with the usual."""
     if state.usual_beats == 0:
         return 0.0, 0.0
