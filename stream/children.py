@@ -60,12 +60,15 @@ def stop(process: subprocess.Popen[bytes], grace_s: float) -> int:
 
 @contextlib.contextmanager
 def signals_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise ``KeyboardInterrupt`` like Ctrl-C, so that every ``finally`` runs. Main thread only."""
+    """SIGTERM, SIGHUP and SIGINT raise ``KeyboardInterrupt``, so that every ``finally`` runs. Main thread only.
+
+    SIGINT too: a shell that starts us in the background has it ignored, and Python then leaves it so.
+    """
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt(signal.Signals(signum).name)
 
-    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
         yield
     finally:
