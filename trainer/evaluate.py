@@ -90,6 +90,8 @@ def _classes(task: Task, p_nk: Floats, examples: Examples, draws: int) -> Evalua
         score = measures.f1(se, pp)
         made = {f"{what}_{name}": value for what, row in (("se", se), ("pp", pp), ("f1", score))
                 for name, value in zip(names, row.tolist(), strict=True)}  # fmt: skip
+        false = measures.false_calls(counts, _NOT_FALSE.get(task, {})) / counts.sum()
+        made |= {f"false_{name}_per_1000": 1000 * value for name, value in zip(names, false.tolist(), strict=True)}
         there = target >= 0
         p, truth, w = p_nk[there], target[there], weight[there]
         made["accuracy"] = float(np.trace(counts[:-1]) / (counts[:-1].sum() + lost.sum()))

@@ -198,7 +198,12 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("sees the disease", IMAGING, "a coin has 0.5", at_least("auroc", 0.75), needs_champion=False),
     Rule("classes together no worse", BEATS, "the measure of the task", no_worse("macro_f1", 0.05)),
     Rule("ventricular beats found no worse", BEATS, "a missed run of V", no_worse("se_v", 0.05)),
-    Rule("ventricular calls no falser", BEATS, "alarm fatigue", no_worse("pp_v", 0.05)),
+    Rule(
+        "ventricular calls no falser",
+        BEATS,
+        "alarm fatigue",
+        no_worse("false_v_per_1000", 3.0, higher_is_better=False),
+    ),
     Rule("supraventricular beats found no worse", BEATS, "a class that averages away", no_worse("se_s", 0.12)),
     Rule("normal beats called no worse", BEATS, "every false call is of these", no_worse("se_n", 0.02)),
     Rule(

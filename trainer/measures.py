@@ -37,10 +37,15 @@ def predictivity(counts: Floats, not_false: dict[int, tuple[int, ...]]) -> Float
     an unclassifiable one called V is neither right nor wrong, nor is an unclassifiable one called S.
     """
     right = np.diag(counts[:-1])
-    calls = counts.sum(axis=0)
+    return _ratio(right, right + false_calls(counts, not_false))
+
+
+def false_calls(counts: Floats, not_false: dict[int, tuple[int, ...]]) -> Floats:
+    """float64[K]: how many calls of each class were false; ``not_false`` as in ``predictivity``."""
+    false: Floats = counts.sum(axis=0) - np.diag(counts[:-1])
     for called, spared in not_false.items():
-        calls[called] -= counts[list(spared), called].sum()
-    return _ratio(right, calls)
+        false[called] -= counts[list(spared), called].sum()
+    return false
 
 
 def f1(se: Floats, pp: Floats) -> Floats:

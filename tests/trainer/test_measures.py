@@ -22,6 +22,7 @@ def test_a_fusion_beat_called_v_is_neither_right_nor_false_but_noise_called_v_is
     pp = measures.predictivity(counts, {2: (3, 4)})
     assert pp[v] == pytest.approx(0.5)
     assert measures.predictivity(counts, {})[v] == pytest.approx(1 / 3)
+    assert measures.false_calls(counts, {2: (3, 4)}).tolist() == [0, 0, 1, 0, 0]
 
 
 def test_a_class_that_is_never_called_scores_0_and_one_that_never_was_scores_nothing() -> None:
