@@ -1,10 +1,11 @@
 """Heartbeats in the 250 Hz signal of one or two leads: causal, adaptive, with a bounded look back.
 
 In the line of Pan and Tompkins (IEEE Trans Biomed Eng 1985;32:230) and Hamilton (Comput Cardiol 2002): slope and
-curvature over 32 ms, rectified and averaged over 100 ms, give an activity per lead. Leads are joined by how far their
-beats stand out of what lies between. A peak of the joint activity that nothing within 200 ms exceeds is a beat when it is above a
-threshold between the last beats and the last other peaks, a T wave when it soon follows a much steeper beat; when none
-comes in time, the highest peak that was passed over counts. Times are grid samples (4 ms) since 1970.
+curvature over 32 ms, rectified and averaged over 100 ms, give an activity per lead; leads are joined by how far their
+beats stand out of what lies between. Each peak of the joint activity that nothing within 200 ms exceeds is a candidate.
+Several kinds of evidence are weighed as in a logistic regression (fitted to the candidates of 26 MIT-BIH records): how
+much each lead takes part, what else there is, likeness to the usual beat, steepness, and how soon it comes. When no beat
+comes in time, the best candidate that was passed over counts if it is not too bad. Times are grid samples (4 ms).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from vitals import usual
+from vitals.kernels import kernel
 from vitals.signal import LEADS, MASK, RATE_HZ, RING
 
 _LAG: Final = 8
@@ -76,7 +77,7 @@ FIELDS: Final = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(state):
     """Nothing is known of this patient's beats."""
     state.learnt = False
@@ -87,7 +88,7 @@ def begin(state):
     resume(state)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def resume(state):
     """A new run of a patient whose beats are known."""
     state.activity[:] = 0.0
@@ -102,7 +103,7 @@ def resume(state):
     state.emitted = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take(state, k, n):
     """Activity of grid samples k … k + n - 1, which are in the ring."""
     for lead in range(LEADS):
@@ -113,7 +114,7 @@ def take(state, k, n):
         state.sum[lead] = total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _slope(state, k, lead):
     x = state.ring_uv[lead]
     a = np.int64(x[k & MASK])
@@ -122,12 +123,12 @@ def _slope(state, k, lead):
     return abs(a - b) + abs(a - 2 * b + c)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel
 def _mv(state, k, lead):
     return state.ring_uv[lead, k & MASK] * 1e-3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def learn(state, k):
     """First levels, from the samples learn_from … k - 1. False when there is nothing that could be a beat."""
     found = False
@@ -152,7 +153,7 @@ def learn(state, k):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _weigh(state):
     total = 0.0
     for lead in range(LEADS):
@@ -166,7 +167,7 @@ def _weigh(state):
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decide(state, k):
     """Go on to grid sample ``k``, which has its activity. True when one or more beats joined the queue."""
     if not state.learnt:
@@ -207,7 +208,7 @@ def decide(state, k):
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _overdue(state, m):
     n = min(state.n_rr, 8)
     if n == 0:
@@ -219,7 +220,7 @@ def _overdue(state, m):
     return m - state.last_peak > min(_BACK_RR * mean, _BACK_MOST)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _level(heights, count):
     n = min(count, _LAST)
     if n == 0:
@@ -228,7 +229,7 @@ def _level(heights, count):
     return h[n // 2] if n % 2 else 0.5 * (h[n // 2] + h[n // 2 - 1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _steepest(state, p):
     """Greatest weighted change over 12 ms in the samples that the activity at p is made of."""
     best = 0.0
@@ -240,7 +241,7 @@ def _steepest(state, p):
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _peak(state):
     """Judge the candidate. True when it is a beat."""
     p = state.candidate_at
@@ -251,7 +252,7 @@ def _peak(state):
     height = state.candidate / _level(state.beat_heights, state.n_heights)
     rest = _level(state.other_heights, state.n_others) if state.n_others else 0.1
     rest /= _level(state.beat_heights, state.n_heights)
-    least, most, match, total = np.inf, 0.0, 0.0, 0.0
+    least, most, likeness = np.inf, 0.0, 0.0
     for lead in range(LEADS):
         share = state.weight[lead] * state.beat_level[lead]
         if share == 0.0:
@@ -262,23 +263,22 @@ def _peak(state):
         top = min(top / state.beat_level[lead], _MOST)
         least = min(least, top)
         most = max(most, top)
-        match += share * usual.match(state, r, lead, usual.BEFORE_R - 20, usual.BEFORE_R + 20)[0]
+        likeness += share * usual.match(state, r, lead, usual.BEFORE_R - 20, usual.BEFORE_R + 20)[0]
     if state.usual_beats < 5:
-        match = 0.8
+        likeness = 0.8
     steep = math.log(_steepest(state, p) / max(1e-9, state.last_slope) + 1e-3)
     soon = min((p - state.last_peak) / RATE_HZ, _SOON)
     height = min(height, _MOST)
     common = (
         _W0
         + _W_REST * rest
-        + _W_MATCH * match
+        + _W_MATCH * likeness
         + _W_STEEP * steep
         + _W_SOON * soon
         + _W_MOST * most
         + _W_HEIGHT * height
     )
     score = common + _W_LEAST * least
-    # LOG
     if score > 0.0:
         _beat(state, p, r, state.candidate)
         return True
@@ -291,7 +291,7 @@ def _peak(state):
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _beat(state, p, r, h):
     if state.last_peak >= state.first_grid:
         state.rr[state.n_rr % RRS] = p - state.last_peak
@@ -322,7 +322,7 @@ def _beat(state, p, r, h):
     _weigh(state)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _locate(state, p):
     """The R peak: the sharpest summit, or the sharpest valley where no summit comes near it."""
     lead = 0

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from numba import njit
-
 from vitals.findings import Verdict
+from vitals.kernels import kernel
 from vitals.signal import CLIPPED, LEAD_SHIFT, LEADS, MASK, MISSING, RAILED, STUCK
 
 _LEAD_OFF_SHARE: Final = 0.5
@@ -36,7 +35,7 @@ _GAP: Final = int(Verdict.GAP)
 _MOST_PATCHES: Final = 16
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def best_verdict(state, first, n, qrs_uv):
     """The verdict of the best lead over the grid samples first … first + n - 1. ``qrs_uv``: float64[2], NaN unknown."""
     best = _LEAD_OFF
@@ -46,7 +45,7 @@ def best_verdict(state, first, n, qrs_uv):
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _verdict(state, first, n, lead, qrs_uv):
     missing = stuck = clipped = railed = 0
     shift = LEAD_SHIFT * lead
@@ -67,7 +66,7 @@ def _verdict(state, first, n, lead, qrs_uv):
     return _noise_verdict(state, first, n, lead, qrs_uv)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _noise_verdict(state, first, n, lead, qrs_uv):
     x = state.ring_uv[lead]
     patches = min(n // _PATCH, _MOST_PATCHES)

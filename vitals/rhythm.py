@@ -6,8 +6,8 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from vitals.kernels import kernel
 from vitals.signal import GRID_US, RATE_HZ
 from vitals.units import US_PER_MS
 
@@ -30,14 +30,14 @@ FIELDS: Final = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(state):
     """A run has begun: what was before it does not reach into it."""
     state.n_rr_ms = 0
     state.any_r = False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def note_beat(state, r, blind):
     """A beat at grid sample ``r``; ``blind`` counts unmeasured samples so far. Returns its interval, ms, 0 unknown."""
     rr_ms = 0.0
@@ -55,7 +55,7 @@ def note_beat(state, r, blind):
     return rr_ms
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def heart_rate_bpm(state, k):
     """Of up to eight intervals that ended in the last 12 s, without longest and shortest; NaN for less than two."""
     n = 0
@@ -79,7 +79,7 @@ def heart_rate_bpm(state, k):
     return 60_000.0 * n / total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def irregularity(state):
     """0..1: how far the last intervals are from predicting each other; NaN for less than eight."""
     n = min(state.n_rr_ms, _IRREGULAR_BEATS)

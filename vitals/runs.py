@@ -10,8 +10,8 @@ import enum
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from vitals.kernels import kernel
 from vitals.units import US_PER_MS, US_PER_S
 
 
@@ -50,13 +50,13 @@ FIELDS: Final = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def frontier_us(state):
     """Event time of the next sample that this run expects."""
     return state.run_start_us + np.int64(np.rint(state.taken * state.period_us))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def admit(state, start_us, rate_hz, n_leads, n_samples):
     """(outcome, restart, fill, skip) of a chunk: whether a new run begins with it, how many unmeasured samples go
     before it, and how many samples at its beginning were taken before.
@@ -86,7 +86,7 @@ def admit(state, start_us, rate_hz, n_leads, n_samples):
     return TAKEN, False, 0, skip if ahead_us < -slack_us else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(state, start_us, rate_hz, n_leads):
     """Start a run."""
     state.rate_hz = rate_hz
@@ -96,7 +96,7 @@ def begin(state, start_us, rate_hz, n_leads):
     state.taken = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _note_gap(state, start_us, end_us):
     at = state.gaps % _GAPS
     state.gap_start_us[at] = start_us
@@ -104,7 +104,7 @@ def _note_gap(state, start_us, end_us):
     state.gaps += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _late(state, start_us, duration_us):
     slack_us = max(0.5 * state.period_us, _SLACK_US)
     continues = state.late_us > 0.0 and abs(start_us - state.late_next_us) <= slack_us

@@ -11,8 +11,8 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from vitals.kernels import kernel
 from vitals.units import US_PER_S
 
 RATE_HZ: Final = 250
@@ -65,7 +65,7 @@ FIELDS: Final = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(state):
     """Filters for the rate of a run that has just begun, and nothing remembered."""
     rate_hz = state.rate_hz
@@ -98,7 +98,7 @@ def begin(state):
     state.ring_flags[:] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def make_room():
     """Room for ``to_grid`` to work in, and what it writes into it: ``grid_uv`` (int16[2, BLOCK], at most 32.767 mV),
     ``grid_flags`` (uint8[BLOCK]), ``known_us`` (int64[BLOCK], event time of the native sample that completed it).
@@ -112,13 +112,13 @@ def make_room():
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def block_samples(state):
     """Native samples that ``to_grid`` can be given at a time."""
     return np.int64((BLOCK - 8) * state.rate_hz / RATE_HZ)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def to_grid(state, samples, first, stride, count, gain_mv, room):
     """Filter ``count`` native samples and put them on the grid.
 
@@ -170,7 +170,7 @@ def to_grid(state, samples, first, stride, count, gain_mv, room):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filter(state, lead, raw, gain_mv, out_mv, out_flags):
     h0, h1 = state.high_pass[0], state.high_pass[1]
     c = state.low_pass

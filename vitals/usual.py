@@ -6,8 +6,8 @@ import math
 from typing import Final
 
 import numpy as np
-from numba import njit
 
+from vitals.kernels import kernel
 from vitals.rhythm import KEPT
 from vitals.signal import LEADS, MASK
 
@@ -54,14 +54,14 @@ FIELDS: Final = [
 ]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(state):
     """Forget the usual beat."""
     state.usual_beats = 0
     state.unusual_run = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def compare(state, r, rr_pre_ms, rr_post_ms, rr_ms, n_rr, out):
     """Fill ``out`` (float32[len(CONTEXT)]) for the beat at ``r`` and learn from it.
 
@@ -86,21 +86,21 @@ def compare(state, r, rr_pre_ms, rr_post_ms, rr_ms, n_rr, out):
     out[7] = min(spread / (n - 1) / mean, 3.0) if n > 1 else 0.0
     best = -1.0
     for lead in range(LEADS):
-        match, size = match(state, r, lead, _QRS[0], _QRS[1])
-        out[8 + lead] = match
+        likeness, size = match(state, r, lead, _QRS[0], _QRS[1])
+        out[8 + lead] = likeness
         out[10 + lead] = size
         out[12 + lead] = match(state, r, lead, _P[0], _P[1])[0]
         out[14 + lead] = match(state, r, lead, _T[0], _T[1])[0]
-        best = max(best, match)
+        best = max(best, likeness)
     _learn(state, r, best, rr_pre_ms, mean)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ratio(a, b):
     return min(a / b, 3.0) if a > 0.0 and b > 0.0 else 1.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match(state, r, lead, begin_at, end_at):
     """(correlation, logarithm of the ratio of sizes) of samples begin_at … end_at - 1 of the window with the usual."""
     if state.usual_beats == 0:
@@ -126,7 +126,7 @@ def match(state, r, lead, begin_at, end_at):
     return min(max(match, -1.0), 1.0), min(max(size, -3.0), 3.0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _learn(state, r, best, rr_pre_ms, mean_ms):
     timely = mean_ms == 0.0 or rr_pre_ms == 0.0 or rr_pre_ms > 0.8 * mean_ms
     if state.usual_beats > 0 and best < _LIKE:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 from vitals import fibrillation, qrs, quality, rhythm, runs, signal, units, usual
 from vitals.findings import BEAT_AFTER_R_US, Verdict
+from vitals.kernels import kernel
 from vitals.signal import GRID_US, LEADS, MASK, RATE_HZ, RING
 from vitals.usual import AFTER_R, BEFORE_R, CONTEXT, SAMPLES
 
@@ -72,7 +72,7 @@ RHYTHM: Final = np.dtype(
 )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def advance(
     table, rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
     outcome, scored, cut, beats, rhythms, chunk, offset, n_rhythms,
@@ -130,13 +130,13 @@ def advance(
     return chunk, offset, n_beats, n_rhythms
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def most_beats(seconds):
     """A chunk of so many seconds gives out no more: beats are 0.2 s apart, and the ring holds what may lie behind."""
     return np.int64(5.0 * (seconds + runs.FILLED_US / units.US_PER_S + RING / RATE_HZ)) + qrs.QUEUE + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _restart(state, start_us, rate_hz, n_leads):
     same = rate_hz == state.rate_hz and n_leads == state.n_leads
     ahead_us = start_us - runs.frontier_us(state)
@@ -157,7 +157,7 @@ def _restart(state, start_us, rate_hz, n_leads):
     state.waiting[:] = 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _block(
     state, samples, first, stride, count, gain_mv, room, chunk, row, scored, beats, n_beats, rhythms, n_rhythms
 ):  # fmt: skip
@@ -189,7 +189,7 @@ def _block(
     return n_beats, n_rhythms
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _note(state):
     """Enter beats that were found into the history."""
     while state.noted < state.queued:
@@ -210,7 +210,7 @@ def _note(state):
     _set_due(state)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set_due(state):
     waiting = state.queued - state.emitted
     if waiting == 0:
@@ -219,7 +219,7 @@ def _set_due(state):
         state.due = state.queue_r[state.emitted % qrs.QUEUE] + (AFTER_R - 1 if waiting > 1 else _ALONE)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _flush(state, chunk, row, beats, n_beats):
     """A run has ended: give out the beats whose windows are whole."""
     if state.rate_hz == 0.0:
@@ -232,7 +232,7 @@ def _flush(state, chunk, row, beats, n_beats):
     return n_beats
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _emit(state, chunk, row, known_us, beats, n_beats):
     at = state.emitted % qrs.QUEUE
     r = state.queue_r[at]
@@ -259,7 +259,7 @@ def _emit(state, chunk, row, known_us, beats, n_beats):
     return n_beats + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
     """Give out the rhythm window that ends before grid sample ``k``."""
     window = rhythms[n_rhythms]
@@ -271,10 +271,7 @@ def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
     since = k - (state.latest_r if state.any_r else state.first_grid)
     window.since_beat_ms = since * (GRID_US / units.US_PER_MS)
     window.rr_irregularity = rhythm.irregularity(state)
-    index = np.nan
-    for lead in range(min(state.n_leads, LEADS)):
-        index = np.fmax(index, fibrillation.vf_index(state, k - 1, lead))
-    window.vf_index = index
+    window.vf_index = fibrillation.vf_index(state, k - 1)
     window.qrs_mv = np.fmax(state.qrs_uv[0], state.qrs_uv[1]) * 1e-3
     first = max(k - RATE_HZ, state.first_grid)
     window.verdict = quality.best_verdict(state, first, k - first, state.qrs_uv) if k - first > RATE_HZ // 2 else _GAP

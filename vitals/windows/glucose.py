@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from vitals.findings import Verdict
+from vitals.kernels import kernel
 from vitals.rows import Rows, RowTable
 from vitals.runs import DUPLICATE, TAKEN, TOO_LATE, Outcome
 from vitals.units import S_PER_MIN, US_PER_S
@@ -100,7 +100,7 @@ class GlucoseWindows:
         return GlucoseStep(outcome, windows, time_us[windows], glucose[:n], trend[:n], verdict[:n])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict):
     n = 0
     for i in range(len(rows)):
@@ -123,7 +123,7 @@ def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, tre
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _taken(state, time_us):
     """A second value for a time that is already there is a duplicate, whatever it says: the first one was acted on."""
     oldest = max(0, state.count - _KEPT)
@@ -136,7 +136,7 @@ def _taken(state, time_us):
     return TAKEN if state.count == 0 else TOO_LATE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill(state, window):
     newest = state.count - 1
     oldest = max(0, state.count - _KEPT)
@@ -173,7 +173,7 @@ def _fill(state, window):
         slot[1] = 1.0 if measured else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slope(state):
     """Least squares through the readings of the last 15 min, in mg/dL per minute."""
     newest = state.count - 1
