@@ -4,7 +4,7 @@ In the line of Pan and Tompkins (IEEE Trans Biomed Eng 1985;32:230) and Hamilton
 curvature over 32 ms, rectified and averaged over 100 ms, give an activity per lead; leads are joined by how far their
 beats stand out of what lies between. Each peak of the joint activity that nothing within 200 ms exceeds is a candidate.
 Several kinds of evidence are weighed as in a logistic regression (fitted to the candidates of 26 MIT-BIH records): how
-much each lead takes part, what else there is, likeness to the usual beat, steepness, and how soon it comes. When no beat
+much each lead takes part, what else there is, likeness to the usual beat, steepness, how soon it comes. When no beat
 comes in time, the best candidate that was passed over counts if it is not too bad. Times are grid samples (4 ms).
 """
 
