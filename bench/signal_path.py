@@ -2,9 +2,9 @@
 
     python -m bench.signal_path [--patients N] [--seconds S]
 
-Filters, grid, beats, rhythm, quality, fibrillation index, context and the copy of every window are in the figure. In the
-same run, sleepecg's C detector (Pan and Tompkins; beats only, one lead, a whole recording at once) on the same signal.
-A sample is one sample of one lead. CPU time of one thread.
+Filters, grid, beats, rhythm, quality, fibrillation index, context and the copy of every window are in the figure. In
+the same run, sleepecg's C detector (Pan and Tompkins; beats only, one lead, a whole recording at once) on the same
+signal. A sample is one sample of one lead. CPU time of one thread.
 """
 
 from __future__ import annotations

@@ -152,6 +152,8 @@ class EcgWindows:
         after lead, ``gain_uv`` microvolts each, -32768 where nothing was measured. The first two leads are used.
         Raises ``ValueError`` when they do not fit each other or no monitor could have sent them (``units``).
         """
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self._table.data)):
+            raise ValueError("a row that was not added")
         _must_fit(rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples)
         c = len(rows)
         outcome = np.empty(c, np.uint8)
