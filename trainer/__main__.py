@@ -35,8 +35,9 @@ _GATE_SHUT: Final = 3
 def main(argv: list[str]) -> int:
     """0 done; 1 failed, with one line that says why; 3 trained, and the gate stayed shut."""
     arguments = _parser().parse_args(argv)
-    torch.set_num_threads(arguments.threads)
-    torch.use_deterministic_algorithms(True)
+    if "threads" in arguments:
+        torch.set_num_threads(arguments.threads)
+        torch.use_deterministic_algorithms(True)
     try:
         code: int = arguments.run(arguments, places(os.environ))
     except WardwatchError as error:
@@ -140,7 +141,6 @@ def _recipe(task: Task, arguments: argparse.Namespace) -> Recipe:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Trains, compares and releases models.")
-    parser.set_defaults(threads=os.cpu_count() or 1)
     commands = parser.add_subparsers(required=True)
     for run, name, about in (
         (once, "once", "one turn: corpus, dataset, train, evaluate, gate, release"),

@@ -173,3 +173,36 @@ def test_once_from_the_command_line_says_what_it_did(
     assert ("released" in said) is (status == 0)
     assert main(["report", "--task", "breast", "--out", str(tmp_path / "report.html")]) == 0
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_evaluate_says_as_json_what_the_serving_bundle_does(
+    first: tuple[Places, Run], monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    at, _ = first
+    monkeypatch.setenv("WARDWATCH_DATA", str(at.data))
+    monkeypatch.setenv("WARDWATCH_REGISTRY", str(at.registry))
+    assert main(["evaluate", "--task", "breast", "--quick"]) == 0
+    said = msgspec.json.decode(capsysbinary.readouterr().out)
+    serving = Registry(at.registry).current(Task.BREAST)
+    assert serving is not None
+    assert said["bundle"] == serving.hash
+    assert said["evaluation"]["metrics"]["auroc"] == pytest.approx(serving.manifest.metrics["auroc"], abs=1e-5)
+
+
+def test_watch_takes_a_turn_when_one_is_due_says_a_failure_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WARDWATCH_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    looks = []
+
+    def ends_after_two_looks(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", ends_after_two_looks)
+    assert main(["watch", "--task", "breast", "--quick", "--threads", "1"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "breast: never trained here\n"  # once, not at every look
+    assert said.err.count("nobody to train") == 1
