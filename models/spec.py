@@ -110,7 +110,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``window``: the window spec that cut the inputs. ``columns``: the finding columns that it fills, in order.
     ``network``, ``network_arguments``: how the torch network is rebuilt from its weights; serving does not read them.
     ``preferred_batch``: rows that the engine is fastest with. ``metrics``: of the evaluation on the frozen test set.
-    ``created``: ISO 8601 UTC. ``trained_on``: hash of the dataset.
+    ``created``: ISO 8601 UTC. ``trained_on``: hash of the dataset. ``folds``: 0 when the validation people were never
+    learnt from, else how many folds they were cross-validated in before the network learnt from them too.
     """
 
     task: Task
@@ -122,6 +123,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     created: str
     code_version: str
     trained_on: str
+    folds: int = 0
     network: str = ""
     network_arguments: dict[str, int] = {}
     preferred_batch: int = 32

@@ -42,7 +42,8 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
     dataset = assembled(recipe.task, gathered(recipe.task, places.data, kafka, recipe.corpus), recipe.split)
     freeze(dataset, places.state / "datasets")
 
-    start = None if fresh else champion
+    # a champion that has learnt from the validation people cannot be stopped or calibrated by them
+    start = champion if champion is not None and not fresh and not champion.manifest.folds else None
     trained = train(dataset, recipe, weights=_weights(start), began_from="" if start is None else start.short)
 
     held_out = dataset[Side.HELD_OUT]

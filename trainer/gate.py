@@ -2,7 +2,7 @@
 
 A challenger need not be better than the champion: it has learnt from newer data. It must not be worse. "Not worse" is
 judged on paired draws of people, with a margin that is part of the rule; single figures of a small set would let noise
-decide. Without a champion only the floors stand.
+decide. Margins are about what two seeds of one recipe on one dataset differ by. Without a champion only the floors stand.
 """
 
 from __future__ import annotations
@@ -229,9 +229,9 @@ RULES: Final[tuple[Rule, ...]] = (
         "calibration no worse",
         BEATS | IMAGING,
         "risk is computed from it",
-        no_worse("ece", 0.04, higher_is_better=False),
+        no_worse("ece", 0.06, higher_is_better=False),
     ),
-    Rule("worst person no worse", BEATS, "an average hides one person", _worst_person(0.05, higher_is_better=True)),
+    Rule("worst person no worse", BEATS, "an average hides one person", _worst_person(0.08, higher_is_better=True)),
     Rule("worst person no worse", FORECAST, "an average hides one person", _worst_person(5.0, higher_is_better=False)),
 )
 

@@ -85,6 +85,7 @@ def manifest(trained: Trained, dataset: Dataset, metrics: Mapping[str, float], c
         created=datetime.fromtimestamp(created_us // US_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         code_version=_code_version(),
         trained_on=dataset.hash,
+        folds=trained.folds,
         network=trained.network_name,
         network_arguments=trained.network_arguments,
         metrics={name: round(value, _DIGITS) for name, value in metrics.items()},

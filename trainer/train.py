@@ -59,6 +59,7 @@ class Trained:
     calibration: Calibration
     curve: list[Epoch] = field(repr=False)
     best_epoch: int
+    folds: int
     began_from: str
 
 
@@ -67,12 +68,14 @@ def train(
 ) -> Trained:
     """Trains on ``dataset`` as ``recipe`` says; the held-out people are never looked at.
 
-    ``weights``: a champion's, to train on from where they fit; ``began_from``: its name for the card.
+    ``weights``: a champion's, to train on from where they fit; ``began_from``: its name for the card. With folds every
+    fit begins anew: weights that have learnt from a fold cannot be judged on it.
     """
     name, arguments = _NETWORK[recipe.task]
     arguments = {**arguments, **recipe.network_arguments}
     learn, validate = dataset[Side.TRAIN], dataset[Side.VALIDATE]
-    start = weights if weights is not None and recipe.fine_tune and _fits(name, arguments, weights) else None
+    goes_on = weights is not None and bool(recipe.fine_tune) and not recipe.folds
+    start = weights if goes_on and weights is not None and _fits(name, arguments, weights) else None
     run = _Run(recipe, name, arguments, start)
     if recipe.folds:
         fit, outputs, target = _cross_validated(run, _both(learn, validate))
@@ -87,6 +90,7 @@ def train(
         calibration=calibration,
         curve=run.curve,
         best_epoch=fit.best_epoch,
+        folds=recipe.folds,
         began_from=began_from if start is not None else "",
     )
 
