@@ -303,11 +303,10 @@ def create_topics(bootstrap: str) -> None:
 
 def serve() -> None:
     """``python -m stream broker``: a broker with all topics until Ctrl-C; its address is the one line on stdout."""
-    with children.signals_as_interrupt(), suppress(KeyboardInterrupt), open_broker(None) as bootstrap:
+    with children.signals_as_interrupt() as ending, suppress(KeyboardInterrupt), open_broker(None) as bootstrap:
         sys.stdout.write(f"{bootstrap}\n")
         sys.stdout.flush()
-        while True:
-            time.sleep(3600)
+        ending.wait()
 
 
 def _wait_until_it_answers(

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -59,18 +60,22 @@ def stop(process: subprocess.Popen[bytes], grace_s: float) -> int:
 
 
 @contextlib.contextmanager
-def signals_as_interrupt() -> Iterator[None]:
+def signals_as_interrupt() -> Iterator[threading.Event]:
     """SIGTERM, SIGHUP and SIGINT raise ``KeyboardInterrupt``, so that every ``finally`` runs. Main thread only.
 
-    SIGINT too: a shell that starts us in the background has it ignored, and Python then leaves it so.
+    SIGINT too: a shell that starts us in the background has it ignored, and Python then leaves it so. The event says
+    that one came: the Kafka client runs a loop of its own inside its calls, which swallows whatever is raised there, so
+    whoever goes on for long must look at it.
     """
+    came = threading.Event()
 
     def interrupt(signum: int, _frame: FrameType | None) -> None:
+        came.set()
         raise KeyboardInterrupt(signal.Signals(signum).name)
 
     before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
-        yield
+        yield came
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

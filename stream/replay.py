@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -70,11 +69,10 @@ def main(argv: list[str]) -> int:
     )  # fmt: skip
     asked = parser.parse_args(argv)
     start_us = SystemClock().now_us() - round(asked.began_ago * US_PER_S)
-    stop = threading.Event()
     try:
         waiting = schedules(asked.paths, Pace(start_us, asked.speed), patients=asked.patients, repeat=asked.repeat)
         with (
-            children.signals_as_interrupt(),
+            children.signals_as_interrupt() as stop,
             closing(Sender(asked.kafka or config.read(os.environ).kafka)) as sender,
             tqdm(unit=" events", disable=None) as shown,
             suppress(KeyboardInterrupt),
