@@ -40,8 +40,8 @@ class RowTable:
 
     def snapshot(self, rows: Rows) -> bytes:
         """The state of ``rows`` as bytes."""
-        body = self.data[rows].tobytes()
-        return np.array((self._layout, len(rows), crc32(body)), _HEADER).tobytes() + body
+        body = memoryview(self.data[rows].view(np.uint8))
+        return b"".join((np.array((self._layout, len(rows), crc32(body)), _HEADER).tobytes(), body))
 
     def restore(self, rows: Rows, state: bytes) -> None:
         """Put a snapshot of as many rows into ``rows``. Raises ``ValueError`` for any other bytes."""
