@@ -2,7 +2,8 @@
 
 A challenger need not be better than the champion: it has learnt from newer data. It must not be worse. "Not worse" is
 judged on paired draws of people, with a margin that is part of the rule; single figures of a small set would let noise
-decide. Margins are about what two seeds of one recipe on one dataset differ by. Without a champion only the floors stand.
+decide. Margins are about what two seeds of one recipe on one dataset differ by. Without a champion only the floors
+stand.
 """
 
 from __future__ import annotations
