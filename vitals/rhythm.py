@@ -12,6 +12,7 @@ from vitals.units import US_PER_MS
 
 KEPT: Final = 32
 _RATE_BEATS: Final = 8
+_SLOW_BEATS: Final = 64
 _RATE_WITHIN: Final = 12 * RATE_HZ
 _PAUSE: Final = 4 * RATE_HZ
 _IRREGULAR_BEATS: Final = 24
@@ -25,7 +26,9 @@ _BLIND: Final = 25
 FIELDS: Final = [
     ("rr_ms", np.float32, (KEPT,)),
     ("n_rr_ms", np.int64),
+    ("rr_from", np.int64),  # intervals before this one lie beyond a hole in the signal
     ("rr_slow_ms", np.float64),
+    ("n_slow", np.int64),
     ("latest_r", np.int64),
     ("latest_r_blind", np.int64),
     ("any_r", np.bool_),
@@ -34,8 +37,17 @@ FIELDS: Final = [
 
 @kernel
 def begin(state):
-    """A run has begun: what was before it does not reach into it."""
+    """A patient of whom nothing is known."""
+    state.n_slow = 0
+    state.rr_slow_ms = 0.0
+    resume(state)
+
+
+@kernel
+def resume(state):
+    """A run has begun: the intervals before it do not reach into it."""
     state.n_rr_ms = 0
+    state.rr_from = 0
     state.any_r = False
 
 
@@ -47,10 +59,10 @@ def note_beat(state, r, blind):
         rr_ms = (r - state.latest_r) * _MS
         state.rr_ms[state.n_rr_ms % KEPT] = rr_ms
         state.n_rr_ms += 1
-        within_ms = min(max(rr_ms, 300.0), 2000.0)
-        state.rr_slow_ms += (within_ms - state.rr_slow_ms) / min(state.n_rr_ms, 64)
+        state.n_slow = min(state.n_slow + 1, _SLOW_BEATS)
+        state.rr_slow_ms += (min(max(rr_ms, 300.0), 2000.0) - state.rr_slow_ms) / state.n_slow
     else:
-        state.n_rr_ms = 0
+        state.rr_from = state.n_rr_ms
     state.any_r = True
     state.latest_r = r
     state.latest_r_blind = blind
@@ -70,7 +82,7 @@ def heart_rate_bpm(state, k):
     total = 0.0
     least, most = np.inf, 0.0
     at = state.latest_r
-    for i in range(min(state.n_rr_ms, _RATE_BEATS)):
+    for i in range(min(state.n_rr_ms - state.rr_from, _RATE_BEATS)):
         rr_ms = np.float64(state.rr_ms[(state.n_rr_ms - 1 - i) % KEPT])
         if k - at > _RATE_WITHIN or rr_ms > _PAUSE * _MS:
             break
@@ -94,7 +106,7 @@ def irregularity(state):
     Compared are the one before, the second and the third before, and the least share counts: extra beats in a pattern
     (every second, every third) are not what this is about. 1 stands for the median of atrial fibrillation (CinC 2017).
     """
-    n = min(state.n_rr_ms, _IRREGULAR_BEATS)
+    n = min(state.n_rr_ms - state.rr_from, _IRREGULAR_BEATS)
     if n < _IRREGULAR_LEAST:
         return np.nan
     mean = 0.0

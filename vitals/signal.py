@@ -37,7 +37,7 @@ _HIGH_PASS_HZ: Final = 0.5
 _LOW_PASS_HZ: Final = 40.0
 _LOW_PASS_FROM_HZ: Final = 100.0  # slower devices have nothing above 40 Hz to take away
 _BUTTERWORTH_Q: Final = (0.5411961001461970, 1.3065629648763764)
-_HELD_S: Final = 0.05  # a shorter hole is held over; after a longer one the filters begin anew
+_HELD_S: Final = 0.05  # a shorter hole is held over; after a longer one, or from a rail, the filters begin anew
 _STUCK_S: Final = 0.2
 _CLIPPED_S: Final = 0.01
 _CLIPPED_SAMPLES: Final = 3
@@ -194,7 +194,12 @@ def _filter(state, lead, raw, gain_mv, out_mv, out_flags):
             missing_for = min(missing_for + 1, 1 << 30)
             flags = MISSING
         else:
-            same_for = min(same_for + 1, 1 << 30) if value == last_raw else 0
+            if value == last_raw:
+                same_for = min(same_for + 1, 1 << 30)
+            else:
+                if same_for >= stuck_for and abs(held_mv) >= _RAIL_MV:
+                    missing_for = held_for + 1  # the way back from the rail is no heartbeat
+                same_for = 0
             last_raw = value
             highest = max(highest, value)
             lowest = min(lowest, value)

@@ -62,13 +62,14 @@ def begin(state):
 
 
 @kernel
-def compare(state, r, rr_pre_ms, rr_post_ms, rr_ms, n_rr, out):
+def compare(state, r, rr_pre_ms, rr_post_ms, n_rr, n_known, out):
     """Fill ``out`` (float32[len(CONTEXT)]) for the beat at ``r`` and learn from it.
 
-    ``rr_ms``: the ring of intervals of which the first ``n_rr`` ever were before this beat's own.
+    ``n_rr``: how many intervals there ever were before this beat's own; of the last of them ``n_known`` are known.
     """
     mean = spread = 0.0
-    n = min(n_rr, _MEAN_OF)
+    rr_ms = state.rr_ms
+    n = min(n_known, _MEAN_OF)
     for i in range(n):
         value = np.float64(rr_ms[(n_rr - 1 - i) % KEPT])
         mean += value
@@ -82,7 +83,7 @@ def compare(state, r, rr_pre_ms, rr_post_ms, rr_ms, n_rr, out):
     out[3] = _ratio(rr_post_ms, mean)
     out[4] = _ratio(rr_pre_ms, state.rr_slow_ms)
     out[5] = _ratio(rr_post_ms, rr_pre_ms)
-    out[6] = _ratio(np.float64(rr_ms[(n_rr - 1) % KEPT]) if n_rr > 0 else 0.0, mean)
+    out[6] = _ratio(np.float64(rr_ms[(n_rr - 1) % KEPT]) if n > 0 else 0.0, mean)
     out[7] = min(spread / (n - 1) / mean, 3.0) if n > 1 else 0.0
     best = -1.0
     for lead in range(LEADS):

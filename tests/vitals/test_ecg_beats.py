@@ -144,6 +144,19 @@ def test_lead_off_during_vt_is_a_technical_matter_and_one_good_lead_is_enough() 
     assert matched(patient.beat_s, one.r_s)[1:] <= (3, 1)
 
 
+@pytest.mark.parametrize("level", [NOT_MEASURED, 32767, 0])
+def test_time_without_a_signal_is_not_time_without_a_beat(level: int) -> None:
+    """The cable comes back after 15 s: the first seconds of good signal must not look like a long asystole."""
+    samples = ecg(17, [Stretch(Rhythm.SINUS, 40.0)]).samples
+    samples[:, 2500:6250] = level
+    seen = whole(samples)
+    believed = seen.column("rhythm", "verdict") <= Verdict.POOR
+    assert seen.column("rhythm", "since_beat_ms")[believed].max() < 2_500
+    assert rhythm(seen, "since_beat_ms", 28.0, 40.0).max() < 1_500
+    across = (seen.r_s > 24.9) & (np.r_[0.0, seen.r_s[:-1]] < 11.0)
+    assert seen.column("beats", "rr_pre_ms")[across].tolist() == [0.0]
+
+
 @pytest.mark.parametrize(
     ("level", "verdict"), [(32767, Verdict.LEAD_OFF), (-32767, Verdict.LEAD_OFF), (0, Verdict.FLAT)]
 )

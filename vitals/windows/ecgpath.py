@@ -19,7 +19,9 @@ _KEEP_LEVELS_US: Final = 60 * units.US_PER_S
 _NEVER: Final = np.iinfo(np.int64).max
 _TOO_SHORT: Final = int(Verdict.TOO_SHORT)
 _GAP: Final = int(Verdict.GAP)
-_ALL_MISSING: Final = signal.MISSING | signal.MISSING << signal.LEAD_SHIFT
+_UNSEEN: Final = signal.MISSING | signal.STUCK | signal.RAILED
+_HOLE: Final = RATE_HZ // 2
+"""After a longer hole nobody can say how long there has been no beat."""
 
 STATE: Final = np.dtype(
     [
@@ -28,10 +30,12 @@ STATE: Final = np.dtype(
         *qrs.FIELDS,
         *rhythm.FIELDS,
         *usual.FIELDS,
-        ("blind", np.int64),  # grid samples of this run that no lead measured
-        ("blind_at", np.int64, (qrs.QUEUE,)),
+        ("blind", np.int64),  # grid samples of this run in which no lead saw the heart
+        ("blind_for", np.int64),  # of them, those without a break up to now
+        ("seen_from", np.int64),  # since when the heart has been seen, but for short holes
         ("rr_pre_ms", np.float32, (qrs.QUEUE,)),
         ("n_rr_before", np.int64, (qrs.QUEUE,)),
+        ("n_rr_known", np.int64, (qrs.QUEUE,)),
         ("noted", np.int64),
         ("due", np.int64),
         ("qrs_uv", np.float64, (LEADS,)),
@@ -147,10 +151,12 @@ def _restart(state, start_us, rate_hz, n_leads):
     else:
         qrs.begin(state)
         usual.begin(state)
+        rhythm.begin(state)
         state.qrs_uv[:] = np.nan
-        state.rr_slow_ms = 0.0
-    rhythm.begin(state)
+    rhythm.resume(state)
     state.blind = 0
+    state.blind_for = 0
+    state.seen_from = state.first_grid
     state.noted = 0
     state.due = _NEVER
     state.second = state.first_grid // RATE_HZ
@@ -176,7 +182,14 @@ def _block(
         qrs.take(state, k, here)
         for i in range(here):
             j = k + i
-            state.blind += grid_flags[done + i] & _ALL_MISSING == _ALL_MISSING
+            flags = grid_flags[done + i]
+            if flags & _UNSEEN and (flags >> signal.LEAD_SHIFT) & _UNSEEN:
+                state.blind += 1
+                state.blind_for += 1
+                if state.blind_for > _HOLE:
+                    state.seen_from = j + 1
+            else:
+                state.blind_for = 0
             if qrs.decide(state, j):
                 _note(state)
             while j >= state.due:
@@ -196,6 +209,7 @@ def _note(state):
         at = state.noted % qrs.QUEUE
         r = state.queue_r[at]
         state.n_rr_before[at] = state.n_rr_ms
+        state.n_rr_known[at] = state.n_rr_ms - state.rr_from
         state.rr_pre_ms[at] = rhythm.note_beat(state, r, state.blind)
         for lead in range(LEADS):
             low = high = 0
@@ -248,7 +262,8 @@ def _emit(state, chunk, row, known_us, beats, n_beats):
     for lead in range(LEADS):
         for i in range(SAMPLES):
             beat.ecg_mv[lead, i] = state.ring_uv[lead, (r - BEFORE_R + i) & MASK] * 1e-3
-    usual.compare(state, r, state.rr_pre_ms[at], rr_post_ms, state.rr_ms, state.n_rr_before[at], beat.context)
+    n_rr, n_known = state.n_rr_before[at], state.n_rr_known[at]
+    usual.compare(state, r, state.rr_pre_ms[at], rr_post_ms, n_rr, n_known, beat.context)
     first = r - BEFORE_R
     if first < state.first_grid:
         beat.verdict = _TOO_SHORT
@@ -268,7 +283,7 @@ def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
     window.end_us = k * GRID_US
     window.known_us = state.known_us
     window.heart_rate_bpm = rhythm.heart_rate_bpm(state, k)
-    since = k - (state.latest_r if state.any_r else state.first_grid)
+    since = k - max(state.latest_r, state.seen_from) if state.any_r else k - state.seen_from
     window.since_beat_ms = since * (GRID_US / units.US_PER_MS)
     window.rr_irregularity = rhythm.irregularity(state)
     window.vf_index = fibrillation.vf_index(state, k - 1)
