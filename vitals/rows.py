@@ -40,7 +40,7 @@ class RowTable:
 
     def snapshot(self, rows: Rows) -> bytes:
         """The state of ``rows`` as bytes."""
-        body = self.data[rows].view(np.uint8).data  # type: ignore[arg-type]
+        body = self.data[rows].view(np.uint8).data
         return b"".join((np.array((self._layout, len(rows), crc32(body)), _HEADER).tobytes(), body))
 
     def restore(self, rows: Rows, state: bytes) -> None:
