@@ -9,11 +9,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 # what was installed stands in the name of a stamp: a changed requirement is a new stamp, a second run finds its own
 PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
-BENCH ?= signal_path engines decide events_per_cpu
+FUZZ_S ?= 60
+BENCH ?= signal_path engines decide against_peers image_flood ward_capacity
 DEMO_READY := .venv/ready-demo-$(PINS)
 TEST_READY := .venv/ready-test-$(PINS)
+FUZZ_READY := .venv/ready-fuzz-$(PINS)
 
-.PHONY: help demo test check lint bench docs setup setup-test clean
+.PHONY: help demo test check lint bench fuzz faults docs setup setup-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,8 +37,14 @@ lint: $(TEST_READY)
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
-bench: $(TEST_READY) ## measure: signal path, engines, deciding, patient-seconds per CPU-second (BENCH=engines: only that)
+bench: $(TEST_READY) ## measure: signal path, engines, deciding, patients per core beside peers (BENCH=engines: only that; QUICK=1)
 	@for program in $(BENCH); do echo "== bench.$$program"; $(PY) -m bench.$$program; done
+
+fuzz: $(FUZZ_READY) ## every decoder under Atheris (FUZZ_S=60 seconds each; FUZZ='dicom wire': only those)
+	@$(PY) -m tests.fuzz $(FUZZ) --seconds $(FUZZ_S)
+
+faults: $(TEST_READY) ## kill, freeze, fill and break everything for 25 minutes: nothing may be lost, doubled or different
+	@$(PY) -m tests.faults $(if $(KILLS),--kills $(KILLS))
 
 docs: $(DEMO_READY) ## make docs/catalogue.md and the tables of docs/alarms.md from the tables in code
 	@$(PY) -m stream catalogue > docs/catalogue.md
@@ -46,7 +54,7 @@ setup: $(DEMO_READY) ## only install what the demo needs
 setup-test: $(TEST_READY) ## only install what the tests and the trainer need (torch too)
 
 clean: ## remove .venv, working files and caches
-	@rm -rf .venv .wardwatch .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .wardwatch .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/pip: | needs-python
@@ -61,6 +69,10 @@ $(DEMO_READY): | .venv/bin/pip needs-broker
 $(TEST_READY): | .venv/bin/pip
 	@$(call install,once; with torch about two minutes and up to 5 GB,check trainer)
 	@touch $@ $(DEMO_READY)
+
+$(FUZZ_READY): $(TEST_READY)
+	@$(call install,once; a few seconds,check trainer fuzz)
+	@touch $@
 
 # $(1) how long, $(2) extras: the project's requirements, and those of the extras, at the pinned versions
 define install

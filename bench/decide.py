@@ -17,7 +17,7 @@ import numpy as np
 
 from stream.alerting import Deciding
 from vitals import codec
-from vitals.findings import COLUMNS, FindingBatch, Task, nullable
+from vitals.findings import COLUMNS, FindingBatch, Findings, Task, nullable
 
 START_US = 1_700_000_000_000_000
 
@@ -83,11 +83,11 @@ def measure(patients: int, seconds: int) -> dict[str, float]:
             spent = dict.fromkeys(spent, 0.0)
             risks = alerts = 0
             slowest_s = 0.0
-        wire = [codec.encode(batch) for batch in ward.batches(second)]
+        wire = [codec.encode(Findings(tables=ward.batches(second)))]
         began = time.process_time()
-        batches = [codec.decode(FindingBatch, value) for value in wire]
+        records = [codec.decode(Findings, value) for value in wire]
         decoded = time.process_time()
-        decided = deciding.decide(batches)
+        decided = deciding.decide(records)
         done = time.process_time()
         ticked = deciding.tick(START_US + second * 1_000_000 + 900_000)
         told = time.process_time()

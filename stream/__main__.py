@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "worker": "observe, decide, board: the service itself (settings come from the environment)",
     "replay": "send recordings as gateways would",
     "score": "the corridor over files, without a broker",
+    "redrive": "what could not be used: counted by reason, and sent back once",
     "broker": "a local Kafka with all topics, until Ctrl-C",
     "topics": "create the topics that a broker lacks (WARDWATCH_KAFKA)",
     "catalogue": "the tables of topics, metrics, settings and reasons, as a page",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,10 +22,10 @@ from stream.reading import Reading, read
 from vitals.alerts import AlertTransition, Evidence, FindingRef, State
 from vitals.bed import TASK_INDEX, TASKS, blank
 from vitals.conditions import CONDITIONS, NO_DATA, RULES, Kind, Priority
-from vitals.decision import decide
+from vitals.decision import Taken, decide
 from vitals.errors import Reason, Unusable
 from vitals.events import Command
-from vitals.findings import FindingBatch, Task
+from vitals.findings import Findings, Task
 from vitals.limits import ADULT
 from vitals.presence import EDGE, RULE_TABLE, Change, pass_time
 from vitals.risk import GRID_US, RiskBatch, risk_batch
@@ -35,20 +36,21 @@ from vitals.units import US_PER_S
 _MAGIC: Final = b"WWDECID1"
 _HEADER: Final = struct.Struct("<8sI")
 _LAYOUT: Final = "bed " + " ".join((*TASKS, *CONDITIONS))
+_MOST_BYTES: Final = 256 * 1024 * 1024
 _FORGET_US: Final = 3600 * US_PER_S
 """How long a discharged patient is remembered, so that stragglers do not admit them again."""
 
 
 @dataclass(slots=True)
 class Decided:
-    """What there is to publish, in order. ``repeated``: findings that were known before and changed nothing.
+    """What there is to publish, in order. ``findings``: by what was done with them.
 
-    ``refused``: batches, by their place in the call, that could not be read; nothing of them was taken.
+    ``refused``: records, by their place in the call, that could not be read; nothing of them was taken.
     """
 
     risks: list[RiskBatch] = field(default_factory=list)
     transitions: list[AlertTransition] = field(default_factory=list)
-    repeated: int = 0
+    findings: Counter[Taken] = field(default_factory=Counter)
     refused: list[tuple[int, Unusable]] = field(default_factory=list)
 
 
@@ -84,30 +86,34 @@ class Deciding:
         """Patients with state here."""
         return len(self._rows)
 
-    def decide(self, batches: Sequence[FindingBatch]) -> Decided:
+    def decide(self, records: Sequence[Findings]) -> Decided:
         """Take findings in their order. Never raises for bad data: see ``Decided.refused``."""
         decided = Decided()
         taken: list[tuple[Reading, npt.NDArray[np.void]]] = []
-        for place, batch in enumerate(batches):
+        for place, findings in enumerate(records):
             try:
-                reading = read(batch)
+                reading = read(findings)
             except Unusable as why:
                 decided.refused.append((place, why))
                 continue
-            rows = self._rows_of(batch.patients)[reading.place]
-            edges, risks, repeated = decide(
+            models = [self._models.setdefault(table.model, len(self._models)) for table in findings.tables]
+            rows = self._rows_of(reading.patients)[reading.place]
+            edges, risks, counts = decide(
                 self._beds.data,
-                batch.task,
                 rows,
+                reading.task,
+                reading.source,
                 reading.end_us,
                 reading.verdict,
                 reading.values,
-                by_rules=reading.by_rules,
-                model=self._models.setdefault(batch.model, len(self._models)),
+                reading.by_rules,
+                np.array(models, np.int32)[reading.table],
                 now_us=self._now_us,
             )
-            decided.repeated += repeated
-            decided.transitions += (step for edge in edges.tolist() for step in self._follow(edge, batch))
+            decided.findings += counts
+            for edge in edges.tolist():
+                decided.transitions += self._overdue(edge[0], edge[1], _known_us(edge, reading, findings))
+                decided.transitions += self._follow(edge, *_decided_by(edge, reading, findings))
             taken.append((reading, risks))
         if any(len(risks) for _, risks in taken):
             decided.risks.append(self._risk_batch(taken))
@@ -185,8 +191,11 @@ class Deciding:
             raise ValueError("not a snapshot of alarms, one of another version, or a damaged one")
         saved = msgspec.msgpack.decode(body, type=_Saved)
         beds = RowTable(_LAYOUT, blank())
+        unpacked = _unpacked(saved.beds, beds.size(len(saved.patients)))
+        if beds.rows_in(unpacked) != len(set(saved.patients)):
+            raise ValueError("a snapshot of alarms whose patients do not fit their beds")
         rows = beds.add(len(saved.patients))
-        beds.restore(rows, zlib.decompress(saved.beds))
+        beds.restore(rows, unpacked)
         self._beds = beds
         self._rows = dict(zip(saved.patients, rows.tolist(), strict=True))
         self._names = [""] * len(beds.data)
@@ -212,20 +221,25 @@ class Deciding:
     def _bed(self, row: int) -> Bed:
         return Bed(self._names[row], self._beds.data[row])
 
-    def _follow(self, edge: tuple[Any, ...], batch: FindingBatch | None) -> Iterator[AlertTransition]:
-        """The step that one EDGE makes, ``batch`` being what its finding is in."""
-        row, c, change, finding, time_us, onset_us, value, limit = edge
+    def _follow(
+        self, edge: tuple[Any, ...], ref: FindingRef | None = None, input_ms: int = 0
+    ) -> Iterator[AlertTransition]:
+        """The step that one EDGE makes, ``ref`` being the finding that decided it."""
+        row, c, change, _, time_us, onset_us, value, limit = edge
         bed = self._bed(row)
-        ref, input_ms = None, 0
-        if batch is not None and finding >= 0:
-            name = batch.ref[finding] if batch.ref else ""
-            ref = FindingRef(batch.task, batch.spec, time_us, batch.model, batch.engine, name)
-            input_ms = batch.input_ms[finding]
         cause = _cause(c, Change(change), value, limit, ref, input_ms)
         if change == Change.ONSET:
             yield bed.onset(c, onset_us, time_us, cause)
         elif (step := bed.end(c, time_us, cause)) is not None:
             yield step
+
+    def _overdue(self, row: int, c: int, before_us: int) -> Iterator[AlertTransition]:
+        """What of condition ``c`` was due before ``before_us`` and is not told yet: its steps come in the order of
+        their times, whenever the passing of time is told.
+        """
+        rows = np.array([row], np.int32)
+        while items := [i for i in due(self._beds.data, rows, before_us - 1).tolist() if i[1] == c]:
+            yield from self._meet(min(items, key=lambda item: item[3]))
 
     def _in_time(self, rows: Rows, edges: list[tuple[Any, ...]]) -> Iterator[list[AlertTransition]]:
         """All that is due, patient by patient in the order of its own times: one may bring about the next."""
@@ -242,7 +256,7 @@ class Deciding:
             for row, waiting in pending.items():
                 if waiting and (row not in first or _edge_time(waiting[0]) <= first[row][3]):
                     first.pop(row, None)
-                    yield list(self._follow(waiting.pop(0), None))
+                    yield list(self._follow(waiting.pop(0)))
             for row, _, _, _ in list(first.values()):
                 yield self._meet(first[row])
             rows = np.array([*first, *(row for row in pending if row not in first)], np.int32)
@@ -277,11 +291,42 @@ class Deciding:
         self._beds.free(np.array([self._rows.pop(patient) for patient in patients], np.int32))
 
 
+def _unpacked(packed: bytes, size: int) -> bytes:
+    """What was compressed, which must be of ``size``: no more than that is ever unpacked. Raises ``ValueError``."""
+    if size > _MOST_BYTES:
+        raise ValueError("a snapshot of more alarms than a partition has")
+    unpacking = zlib.decompressobj()
+    try:
+        unpacked = unpacking.decompress(packed, size + 1)
+    except zlib.error:
+        raise ValueError("a snapshot of alarms that cannot be unpacked") from None
+    if len(unpacked) != size or not unpacking.eof or unpacking.unused_data:
+        raise ValueError("a snapshot of alarms of another size than it says")
+    return unpacked
+
+
 _UNANSWERED: Final = tuple(int(state) for state in (State.ON, State.LATCHED))
 
 
 def _edge_time(edge: tuple[Any, ...]) -> int:
     return int(edge[4])
+
+
+def _known_us(edge: tuple[Any, ...], reading: Reading, findings: Findings) -> int:
+    """When an EDGE could be known: with its finding, or when it was due."""
+    if edge[3] < 0:
+        return int(edge[4])
+    known_us: list[int] = findings.tables[reading.table[edge[3]]].known_us
+    return known_us[int(reading.finding[edge[3]])]
+
+
+def _decided_by(edge: tuple[Any, ...], reading: Reading, findings: Findings) -> tuple[FindingRef | None, int]:
+    """The finding that decided an EDGE, and the broker's time of the record behind it."""
+    if edge[3] < 0:
+        return None, 0
+    table, place = findings.tables[reading.table[edge[3]]], int(reading.finding[edge[3]])
+    name = table.ref[place] if table.ref else ""
+    return FindingRef(table.task, table.spec, edge[4], table.model, table.engine, name), table.input_ms[place]
 
 
 def _cause(c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int) -> Cause:

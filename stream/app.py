@@ -12,11 +12,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import faust
+from aiokafka import TopicPartition
 from faust.types import TP
 from mode import CrashingSupervisor
 
@@ -24,6 +27,7 @@ from models.registry import Registry
 from stream import config, warming
 from stream.agents import control, recovery, transport
 from stream.agents.door import Door
+from stream.agents.horizon import Horizon
 from stream.agents.outbox import FaustOutbox
 from stream.config import Role, Settings
 from stream.deciding import Decide
@@ -36,6 +40,7 @@ from stream.notify.alertmanager import AlertmanagerNotifier
 from stream.notify.delivery import Delivery
 from stream.notify.webhook import WebhookNotifier
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
+from stream.overload import Overload
 from stream.pipeline import Corridor, Half
 from stream.tally import Tally
 from stream.topics import MAX_MESSAGE_BYTES, Topic
@@ -49,6 +54,11 @@ _log = logging.getLogger("wardwatch")
 GROUP: Final = "wardwatch"
 _PLANS: Final = "plans"
 _HARD_EXIT_S: Final = 8.0
+_SESSION_S: Final = 6.0
+_HEARTBEAT_S: Final = 1.0
+"""Longer than a restart takes (it then disturbs nobody else), short enough for another to take over within 10 s."""
+_FAILED_EXIT_S: Final = 2.0
+"""What failed has nothing more to hand over, and somebody else should begin."""
 _STREAM_BUFFER: Final = 200
 _SWITCH_INTERVAL_S: Final = 2e-4
 """A thread in a compiled kernel next to a busy interpreter gets 1 to 23 % of its speed at the stock 5 ms."""
@@ -88,8 +98,13 @@ class Worker:
         self._outbox = FaustOutbox(self._app)
         self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
         self._slots = open_slots(self._heard, settings.state / _PLANS)
-        self._threads = [ThreadPoolExecutor(1, "corridor"), ThreadPoolExecutor(1, "imaging")]
+        self._observing, self._imaging, self._deciding = (
+            ThreadPoolExecutor(1, name) for name in ("observe", "imaging", "decide")
+        )
+        self._overload = Overload(clock)
         self._doors: list[Door] = []
+        self._horizon = Horizon(clock, self._taken)
+        self._serving: asyncio.Task[None] | None = None
         self._entering: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[str] | None = None
 
@@ -118,7 +133,7 @@ class Worker:
             why = await self._ended
         except Fault as fault:
             why = str(fault)
-        _exit_hard_after(_HARD_EXIT_S, 1 if why else 0)
+        _exit_hard_after(_HARD_EXIT_S if not why else _FAILED_EXIT_S, 1 if why else 0)
         if why:
             _log.error("stopping: %s", why)
         for task in tasks:
@@ -163,16 +178,20 @@ class Worker:
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
         await asyncio.to_thread(warming.warm, self._slots)
         if role in _OBSERVE:
-            await asyncio.to_thread(begin_serving, self._registry, self._slots)
+            # a second that need not be waited for: nothing is processed before, and the group is joined meanwhile
+            serving = asyncio.to_thread(begin_serving, self._registry, self._slots)
+            self._serving = self._run(serving, ends_well=True)
             self._open_observe()
         if role in _DECIDE:
-            self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._threads[0], only_at_the_end=True)
+            deciding = self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._deciding)
+            deciding.time_passed_us = self._horizon.until_us
         for door in self._doors:
             door.register()
         self._app.on_partitions_revoked.connect(self._on_revoked)
         self._app.on_partitions_assigned.connect(self._on_assigned)
         transport.use(self._app)
         await self._app.start()
+        threading.Thread(target=_end_when_stalled, args=(self._health,), name="watch", daemon=True).start()
         running: list[Coroutine[Any, Any, None]] = [self._supervise()]
         for door in self._doors:
             running += [door.corridor.run(), door.watch()]
@@ -182,6 +201,8 @@ class Worker:
                     self._settings.kafka, self._registry, self._slots, self._settings.state / _PLANS
                 )
             )
+        if role in _DECIDE:
+            running.append(self._horizon.follow(self._settings.kafka, GROUP))
         return [self._run(one) for one in running]
 
     def _open_observe(self) -> None:
@@ -190,16 +211,14 @@ class Worker:
             max_patients=settings.max_patients,
             clock_ahead_us=round(settings.clock_ahead_s * 1e6),
             archive_share=settings.archive_share,
+            relief=self._overload.relief,
         )
         store = ImageStore(tuple(prefix for prefix in settings.images.split(",") if prefix))
-        corridor, imaging = self._threads
-        self._open_door((Topic.ECG,), ObserveEcg(slots[Task.ECG_BEAT], observing), corridor)
-        self._open_door((Topic.GLUCOSE,), ObserveGlucose(slots[Task.GLUCOSE], observing), corridor)
-        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), store, observing), imaging)
+        self._open_door((Topic.ECG,), ObserveEcg(slots[Task.ECG_BEAT], observing), self._observing)
+        self._open_door((Topic.GLUCOSE,), ObserveGlucose(slots[Task.GLUCOSE], observing), self._observing)
+        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), store, observing), self._imaging)
 
-    def _open_door(
-        self, topics: tuple[Topic, ...], half: Half, thread: ThreadPoolExecutor, *, only_at_the_end: bool = False
-    ) -> None:
+    def _open_door(self, topics: tuple[Topic, ...], half: Half, thread: ThreadPoolExecutor) -> Corridor:
         corridor = Corridor(
             half,
             self._outbox,
@@ -209,18 +228,21 @@ class Worker:
             checkpoint_s=self._settings.checkpoint_s,
             dead_letter_share=self._settings.dead_letter_share,
         )
-        door = Door(self._app, topics, corridor, self._tally.rewound)
-        if only_at_the_end:
-            corridor.may_tick = door.is_caught_up
-        self._doors.append(door)
+        self._doors.append(Door(self._app, topics, corridor, self._tally.rewound))
         self._health.expect(half.stream)
+        return corridor
+
+    def _taken(self) -> dict[TopicPartition, int]:
+        return {TopicPartition(*tp): at for door in self._doors for tp, at in door.corridor.taken.items()}
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        self._horizon.hold()
         for door in self._doors:
             door.leave()
             self._health.loaded(door.corridor.half.stream, False)
 
     async def _on_assigned(self, _: Any, assigned: set[TP], **__: Any) -> None:
+        self._horizon.hold()
         epochs = [door.leave() for door in self._doors]
         if self._entering is not None:
             self._entering.cancel()
@@ -228,23 +250,30 @@ class Worker:
 
     async def _enter(self, assigned: set[TP], epochs: list[int]) -> None:
         """Load what belongs to the partitions of each half. Faust resumes meanwhile: the corridors wait."""
-        loaded, beginnings = await recovery.load(self._settings.kafka, assigned)
+        recovered = await recovery.load(self._settings.kafka, assigned)
+        self._tally.unreadable(recovered.unreadable)
+        if self._serving is not None:
+            await asyncio.shield(self._serving)
         for door, epoch in zip(self._doors, epochs, strict=True):
             mine = {tp.partition for tp in assigned if tp.topic in door.topics}
             stream = door.corridor.half.stream
-            door.open_at(epoch, beginnings)
-            await door.corridor.enter(epoch, loaded.of(stream, mine))
+            door.open_at(epoch, recovered.beginnings)
+            past = partial(recovery.past, self._settings.kafka, GROUP, door.topics[0])
+            self._tally.unreadable(await door.corridor.enter(epoch, recovered.loaded.of(stream, mine), past))
             self._health.loaded(stream, door.corridor.is_loaded)
+        self._horizon.decides({tp.partition for tp in assigned if tp.topic == Topic.FINDINGS})
         _log.info("ready with %d partitions", len(assigned))
 
     async def _supervise(self) -> None:
-        """Lag and health every second; a half that is stuck ends the process."""
+        """Lag and health every second."""
         while True:
             await asyncio.sleep(1.0)
+            self._health.turned()
             for door in self._doors:
-                self._tally.lag(door.corridor.half.stream, door.lag())
-            if stalled := self._health.stalled():
-                raise Fault(f"no progress in {', '.join(stalled)} for {self._settings.stalled_s:g} s")
+                self._tally.lag(door.corridor.half.stream, door.lag(), door.corridor.held)
+                if door.topics == (Topic.ECG,):
+                    self._overload.waiting(sum(door.lag().values()) + len(door.corridor.inbox))
+            self._tally.overload(self._overload.step)
             if self._app.should_stop:
                 raise Fault(f"Faust stopped: {self._app.crash_reason!r}")
 
@@ -283,6 +312,7 @@ def _faust_app(settings: Settings) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         agent_supervisor=CrashingSupervisor,
+        TableManager=transport.NoTables,
         stream_wait_empty=False,
         stream_buffer_maxsize=_STREAM_BUFFER,
         table_standby_replicas=0,
@@ -291,8 +321,8 @@ def _faust_app(settings: Settings) -> faust.App:
         consumer_max_fetch_size=MAX_MESSAGE_BYTES,
         producer_max_request_size=MAX_MESSAGE_BYTES,
         producer_acks=-1,
-        broker_session_timeout=10.0,
-        broker_heartbeat_interval=3.0,
+        broker_session_timeout=_SESSION_S,
+        broker_heartbeat_interval=_HEARTBEAT_S,
         broker_commit_interval=1.0,
         worker_redirect_stdouts=False,
     )
@@ -300,6 +330,15 @@ def _faust_app(settings: Settings) -> faust.App:
 
 def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:
     return {task: slots[task] for task in (Task.PNEUMONIA, Task.BREAST)}
+
+
+def _end_when_stalled(health: Health) -> None:
+    """A process that holds partitions and does not get on makes room: nothing can be asked of it any more."""
+    while not (stalled := health.stalled()):
+        time.sleep(1.0)
+    _log.error("stopping: %s", "; ".join(stalled))
+    logging.shutdown()
+    os._exit(1)
 
 
 def _exit_hard_after(seconds: float, status: int) -> None:

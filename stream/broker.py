@@ -114,9 +114,14 @@ class JavaNode:
         """Process id of the running node. Raises ``Fault`` when there is none."""
         return self._running().pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Starts the node and waits until it answers. Raises ``Fault`` with the end of its log when it does not."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             return
         if not (self.run_folder / "data").exists():
             self._format()

@@ -10,10 +10,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
+from zlib import crc32
+
+import msgspec
 
 from stream.publish import Message, message
 from stream.topics import Topic
 from vitals.events import Checkpoint
+
+PART_BYTES: Final = 2 * 1024 * 1024
 
 
 def incarnation(now_us: int) -> str:
@@ -23,31 +29,56 @@ def incarnation(now_us: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What the topic held for some partitions: the newest checkpoint of each owner, and the keys of all others."""
+    """What the topic held for some partitions: the newest checkpoint of each owner, the keys of all others, and the
+    partitions of a half (its stream's name) in which something could not be read.
+    """
 
-    newest: list[Checkpoint]
-    outdated: list[Message]
+    newest: list[Checkpoint] = field(default_factory=list)
+    outdated: list[Message] = field(default_factory=list)
+    lost: frozenset[tuple[str, int]] = frozenset()
 
     def of(self, stream: str, partitions: set[int]) -> Loaded:
         """The part that belongs to one half: owners are named ``stream/…``."""
         mine = [c for c in self.newest if c.owner.startswith(f"{stream}/") and c.partition in partitions]
         outdated = [m for m in self.outdated if m.key is not None and m.key.startswith(f"{stream}/".encode())]
-        return Loaded(mine, [m for m in outdated if m.partition in partitions])
+        lost = frozenset((half, p) for half, p in self.lost if half == stream and p in partitions)
+        return Loaded(mine, [m for m in outdated if m.partition in partitions], lost)
 
 
 def newest(found: Iterable[tuple[bytes, Checkpoint]]) -> Loaded:
-    """``found``: the last value of every key. ``outdated`` are tombstones for what a newer one replaces."""
-    best: dict[str, tuple[bytes, Checkpoint]] = {}
-    outdated: list[Message] = []
+    """``found``: the last value of every key. ``outdated`` are tombstones for what a newer one replaces.
+
+    Parts make a state only when all of them are there and of the same offsets.
+    """
+    saved: dict[str, dict[bytes, list[tuple[bytes, Checkpoint]]]] = {}
     for key, checkpoint in found:
-        other = best.get(checkpoint.owner)
-        if other is not None:
-            loser = key if _progress(checkpoint) <= _progress(other[1]) else other[0]
-            outdated.append(Message(Topic.CHECKPOINTS, None, loser, checkpoint.partition))
-            if loser is key:
-                continue
-        best[checkpoint.owner] = (key, checkpoint)
-    return Loaded([checkpoint for _, checkpoint in best.values()], outdated)
+        base = key if checkpoint.parts == 1 else key.rpartition(b"/")[0]
+        saved.setdefault(checkpoint.owner, {}).setdefault(base, []).append((key, checkpoint))
+    loaded = Loaded()
+    for sets in saved.values():
+        whole = {base: parts for base, parts in sets.items() if _is_whole(parts)}
+        if not whole:
+            continue
+        best = max(whole, key=lambda base: _progress(whole[base][0][1]))
+        loaded.newest.append(_joined([part for _, part in whole[best]]))
+        for base, parts in sets.items():
+            if base != best:
+                loaded.outdated.extend(Message(Topic.CHECKPOINTS, None, key, part.partition) for key, part in parts)
+    return loaded
+
+
+def _is_whole(parts: list[tuple[bytes, Checkpoint]]) -> bool:
+    first = parts[0][1]
+    if len(parts) != first.parts:
+        return False
+    return all((part.offsets, part.parts) == (first.offsets, first.parts) for _, part in parts) and sorted(
+        part.part for _, part in parts
+    ) == list(range(first.parts))
+
+
+def _joined(parts: list[Checkpoint]) -> Checkpoint:
+    state = b"".join(part.state for part in sorted(parts, key=lambda part: part.part))
+    return msgspec.structs.replace(parts[0], state=state, part=0, parts=1)
 
 
 def _progress(checkpoint: Checkpoint) -> int:
@@ -63,6 +94,8 @@ class Owners:
     reached: dict[str, dict[str, int]] = field(default_factory=dict)
     partition: dict[str, int] = field(default_factory=dict)
     _dirty_since_us: dict[str, int] = field(default_factory=dict)
+    _due_us: dict[str, int] = field(default_factory=dict)
+    _turn: dict[str, int] = field(default_factory=dict)
 
     def clear(self, name: str) -> None:
         """Forget everyone, and write under ``name`` from now on."""
@@ -70,6 +103,8 @@ class Owners:
         self.reached.clear()
         self.partition.clear()
         self._dirty_since_us.clear()
+        self._due_us.clear()
+        self._turn.clear()
 
     def restored(self, checkpoint: Checkpoint) -> None:
         """The state of this owner was taken back."""
@@ -82,20 +117,41 @@ class Owners:
 
     def changed(self, owner: str, topic: str, partition: int, offset: int, now_us: int) -> None:
         """The owner's state now holds this record."""
+        if owner not in self._dirty_since_us:
+            self._dirty_since_us[owner] = now_us
+            # The first time each at its own moment, so that a ward's owners are not all due at once for ever after.
+            share = 1.0 if owner in self._due_us else crc32(owner.encode()) / 2**32
+            self._due_us[owner] = now_us + round(share * self.interval_us)
         self.reached.setdefault(owner, {})[topic] = offset
         self.partition[owner] = partition
-        self._dirty_since_us.setdefault(owner, now_us)
 
     def due(self, now_us: int) -> list[str]:
-        """Owners whose oldest unsaved change is older than the interval."""
-        return [owner for owner, since_us in self._dirty_since_us.items() if now_us - since_us >= self.interval_us]
+        """Owners whose oldest unsaved change is older than the interval, or than their share of the first one."""
+        return [owner for owner in self._dirty_since_us if now_us >= self._due_us[owner]]
 
-    def checkpoint(self, owner: str, state: bytes) -> tuple[Checkpoint, Message]:
-        """The record that saves ``state``; the owner counts as saved."""
+    def checkpoint(self, owner: str, state: bytes) -> tuple[Checkpoint, list[Message]]:
+        """What saves ``state``, and the records it goes in; the owner counts as saved.
+
+        Parts are written under two sets of keys by turns: while one is half overwritten the other is whole.
+        """
         saved = Checkpoint(owner=owner, partition=self.partition[owner], offsets=dict(self.reached[owner]), state=state)
         self._dirty_since_us.pop(owner, None)
-        key = f"{owner}/{self.name}".encode()
-        return saved, message(Topic.CHECKPOINTS, saved, key=key, partition=saved.partition)
+        key = f"{owner}/{self.name}"
+        parts = max(1, -(-len(state) // PART_BYTES))
+        if parts == 1:
+            return saved, [message(Topic.CHECKPOINTS, saved, key=key.encode(), partition=saved.partition)]
+        turn = self._turn[owner] = 1 - self._turn.get(owner, 1)
+        return saved, [
+            message(
+                Topic.CHECKPOINTS,
+                msgspec.structs.replace(
+                    saved, state=state[part * PART_BYTES : (part + 1) * PART_BYTES], part=part, parts=parts
+                ),
+                key=f"{key}/{turn}/{part}".encode(),
+                partition=saved.partition,
+            )
+            for part in range(parts)
+        ]
 
     def oldest_change_us(self) -> int | None:
         """Processing time of the oldest unsaved change."""

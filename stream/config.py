@@ -55,9 +55,13 @@ TABLE: Final = (
         upper=86_400,
     ),
     Setting(field="archive_share", meaning="share of windows archived for training", default="0.02", lower=0, upper=1),
-    Setting(field="stalled_s", meaning="seconds without progress before the worker ends", default="30", lower=5),
+    Setting(field="stalled_s", meaning="seconds without progress before the worker ends", default="20", lower=5),
     Setting(
-        field="dead_letter_share", meaning="share of dead letters that stops the line", default="0.5", lower=0, upper=1
+        field="dead_letter_share",
+        meaning="share of a minute's records, dead-lettered, that stops the line",
+        default="0.5",
+        lower=0,
+        upper=1,
     ),
     Setting(field="images", meaning="address prefixes images may be fetched from, comma between them", default=""),
     Setting(field="alertmanager", meaning="Alertmanager address for clinical alarms, empty: none", default=""),
@@ -119,7 +123,11 @@ def read(environment: Mapping[str, str]) -> Settings:
     values["worker_id"] = values["worker_id"] or socket.gethostname()
     if values["registry"] == Path():
         values["registry"] = values["state"] / "registry"
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.stalled_s < 2 * settings.checkpoint_s:
+        # nothing is acknowledged between two checkpoints
+        raise SettingError("WARDWATCH_STALLED_S must be at least twice WARDWATCH_CHECKPOINT_S")
+    return settings
 
 
 def _parse(row: Setting, kind: str, text: str) -> object:

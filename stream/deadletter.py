@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Final
 
 from stream.topics import MAX_MESSAGE_BYTES
-from vitals.errors import Fault, Unusable
+from vitals.errors import Fate, Fault, Reason, Unusable
 from vitals.events import DeadLetter, Record
+from vitals.units import US_PER_S
 
-_WINDOW = 2000
-_MIN_EVENTS = 200
+_WINDOW_US: Final = 60 * US_PER_S
+_MIN_RECORDS: Final = 100
 
 WHOLE_RECORD = -1
 
 
 _KEPT_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
-_KEPT_KEY_BYTES: Final = 16 * 1024
+_KEPT_ASIDE_BYTES: Final = 16 * 1024
+_KEPT_NAME: Final = 100
 """A letter about the largest message must itself be a message: what is beyond this is cut off, and it says so."""
 
 
@@ -26,6 +28,8 @@ def envelope(record: Record, why: Unusable, *, row: int = WHOLE_RECORD, value: b
     detail = why.detail
     if len(kept) > _KEPT_BYTES:
         detail = f"{detail}; the first {_KEPT_BYTES} of {len(kept)} bytes are kept"
+    heavy = sum(len(name) + len(content or b"") for name, content in record.headers) > _KEPT_ASIDE_BYTES
+    key_is_long = record.key is not None and len(record.key) > _KEPT_ASIDE_BYTES
     return DeadLetter(
         topic=record.topic,
         partition=record.partition,
@@ -34,29 +38,48 @@ def envelope(record: Record, why: Unusable, *, row: int = WHOLE_RECORD, value: b
         reason=why.reason.value,
         detail=detail,
         row=row,
-        key=record.key[:_KEPT_KEY_BYTES] if record.key else record.key,
+        key=record.key[:_KEPT_ASIDE_BYTES] if record.key else record.key,
         value=kept[:_KEPT_BYTES],
-        content_type=record.content_type,
+        content_type=record.content_type[:_KEPT_NAME],
+        headers=[] if heavy else list(record.headers),
+        cut=len(kept) > _KEPT_BYTES or heavy or key_is_long,
     )
 
 
 class DeadLetterLimit:
-    """Stops the line when most of what comes cannot be used: that is a bad deployment, not bad data."""
+    """Stops the line when most of what comes cannot be used: that is a bad deployment, not bad data.
+
+    Counted in records of the last minute, so that one gateway that sends rubbish for its thousand beds is one gateway
+    among others; a record of which a part cannot be used counts as that part. Below a hundred records nothing is said:
+    a quiet stream that goes wrong is paged for, not stopped.
+    """
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._recent: deque[tuple[int, int]] = deque()
-        self._events = 0
-        self._dead = 0
+        self._recent: deque[tuple[int, int, float, Counter[Reason]]] = deque()
+        self._records = 0
+        self._lost = 0.0
 
-    def count(self, events: int, dead: int) -> None:
-        """Add one batch. Raises ``Fault`` when over ``share`` of the last events (at least 200) were dead letters."""
-        self._recent.append((events, dead))
-        self._events += events
-        self._dead += dead
-        while self._events > _WINDOW and len(self._recent) > 1:
-            old_events, old_dead = self._recent.popleft()
-            self._events -= old_events
-            self._dead -= old_dead
-        if self._events >= _MIN_EVENTS and self._dead > self._share * self._events:
-            raise Fault(f"{self._dead} of the last {self._events} events were dead letters")
+    def count(self, now_us: int, records: int, lost: float, refused: Counter[Reason]) -> None:
+        """Add a batch, of whose ``records`` so many were ``lost``. Raises ``Fault`` when over ``share`` of all were.
+
+        ``refused``: its events by reason, for the message.
+        """
+        self._recent.append((now_us, records, lost, refused))
+        self._records += records
+        self._lost += lost
+        while self._recent[0][0] < now_us - _WINDOW_US:
+            _, old_records, old_lost, _ = self._recent.popleft()
+            self._records -= old_records
+            self._lost -= old_lost
+        if self._records >= _MIN_RECORDS and self._lost > self._share * self._records:
+            raise Fault(
+                f"{self._lost:.0f} of the last {self._records} records cannot be used ({self._reasons()}); "
+                "nothing more is taken: look at what was deployed"
+            )
+
+    def _reasons(self) -> str:
+        total: Counter[Reason] = Counter()
+        for *_, refused in self._recent:
+            total += Counter({reason: n for reason, n in refused.items() if reason.fate is Fate.DEAD_LETTER})
+        return ", ".join(f"{reason}: {n}" for reason, n in total.most_common(3))

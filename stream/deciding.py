@@ -15,13 +15,14 @@ from vitals import codec
 from vitals.alerts import AlertEvent
 from vitals.errors import Unusable
 from vitals.events import Checkpoint, Command, Record
-from vitals.findings import FindingBatch
+from vitals.findings import Findings
 
 
 class Decide:
     """Fuses and alarms. State belongs to a findings partition."""
 
     stream: Final = "decide"
+    remembers_s: Final = 0.0
 
     def __init__(self) -> None:
         self._deciding: dict[int, Deciding] = {}
@@ -30,14 +31,14 @@ class Decide:
         """See ``Half``."""
         owner_of = [f"decide/{record.partition}" for record in records]
         products = Products(list(owner_of))
-        findings: dict[int, list[tuple[Record, FindingBatch]]] = {}
+        findings: dict[int, list[tuple[Record, Findings]]] = {}
         for record, owner in zip(records, owner_of, strict=True):
             if owners.covers(owner, record.topic, record.offset):
                 continue
             try:
                 if record.topic == Topic.FINDINGS:
-                    batch = codec.decode(FindingBatch, record.value, record.content_type)
-                    findings.setdefault(record.partition, []).append((record, batch))
+                    found = codec.decode(Findings, record.value, record.content_type)
+                    findings.setdefault(record.partition, []).append((record, found))
                 else:
                     command = codec.decode(Command, record.value, record.content_type)
                     # What was found before a person acted is decided before their command.
@@ -78,11 +79,12 @@ class Decide:
     def _of(self, partition: int) -> Deciding:
         return self._deciding.setdefault(partition, Deciding())
 
-    def _decide(self, partition: int, taken: list[tuple[Record, FindingBatch]], products: Products) -> None:
+    def _decide(self, partition: int, taken: list[tuple[Record, Findings]], products: Products) -> None:
         if not taken:
             return
-        decided = self._of(partition).decide([batch for _, batch in taken])
+        decided = self._of(partition).decide([found for _, found in taken])
         products.refuse([ingest.refuse(taken[place][0], why) for place, why in decided.refused])
+        products.decided += decided.findings
         self._add(partition, decided, products)
 
     def _add(self, partition: int, decided: Decided, products: Products) -> None:

@@ -1,6 +1,7 @@
 """Alive means that acknowledged offsets advance. A process that answers and does not get on is not healthy.
 
-Faust's own web answers 200 while an agent hangs and while the process is a zombie; this asks for progress instead.
+Faust's own web answers 200 while an agent hangs and while the process is a zombie; this asks for progress instead, and
+whether the event loop itself still turns. Asked from threads that hang on neither.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Health:
     clock: Clock
     stalled_s: float
     _halves: dict[str, _Half] = field(default_factory=dict)
+    _turned_us: int = 0
 
     def expect(self, stream: str) -> None:
         """This half runs here."""
@@ -42,16 +44,28 @@ class Health:
         if released or not owed:
             half.progress_us = self.clock.now_us()
 
-    def behind(self, stream: str, lag: int) -> None:
-        """``lag`` records lie in the log untaken."""
+    def behind(self, stream: str, owed: int) -> None:
+        """``owed`` records were not acknowledged, as somebody sees it who is not the half itself."""
         half = self._halves[stream]
-        half.owed = max(half.owed, lag)
+        half.owed = max(half.owed, owed)
 
     def is_ready(self) -> bool:
         """Every half has its state."""
         return bool(self._halves) and all(half.loaded for half in self._halves.values())
 
+    def turned(self) -> None:
+        """The event loop got round to saying so; from now on it is expected to."""
+        self._turned_us = self.clock.now_us()
+
     def stalled(self) -> list[str]:
-        """Halves that owe something and acknowledged nothing for ``stalled_s``."""
-        late_us = self.clock.now_us() - round(self.stalled_s * 1e6)
-        return [name for name, half in self._halves.items() if half.owed and half.progress_us < late_us]
+        """What does not get on and has not for ``stalled_s``, and what it owes: nothing is wrong when this is empty."""
+        now_us = self.clock.now_us()
+        late_us = now_us - round(self.stalled_s * 1e6)
+        wrong = [
+            f"{name}: {half.owed} records wait, the last acknowledged {(now_us - half.progress_us) / 1e6:.0f} s ago"
+            for name, half in self._halves.items()
+            if half.owed and half.progress_us < late_us
+        ]
+        if 0 < self._turned_us < late_us:
+            wrong.append(f"the event loop has not turned for {(now_us - self._turned_us) / 1e6:.0f} s")
+        return wrong

@@ -6,8 +6,9 @@ Runs beside the corridor's thread, never on it: a slow archive must not hold up 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
-import urllib.error
+import time
 import urllib.request
 import warnings
 from typing import Any, Final
@@ -16,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from PIL import Image
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_rescale
+from pydicom.pixels import apply_rescale, pixel_array
 
 from vitals.errors import Reason, Unusable
 from vitals.events import ImagingEvent
@@ -25,7 +25,13 @@ from vitals.events import ImagingEvent
 Pixels = npt.NDArray[Any]
 
 MAX_IMAGE_BYTES: Final = 64 * 1024 * 1024
+MAX_SAMPLES: Final = 32_000_000
+"""Of one frame, all colours: a mammogram has 30 million. Every step makes eight bytes of each."""
 _DEADLINE_S: Final = 5.0
+_FETCH_S: Final = 15.0
+_PIECE_BYTES: Final = 256 * 1024
+_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+"""A transfer syntax that unpacks to any size before its header can be read; no modality here sends it."""
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _BARE_PIXELS_MAX: Final = 4_000_000
 
@@ -57,14 +63,25 @@ class ImageStore:
             raise Unusable(Reason.CHECKSUM, "an address without a SHA-256")
         try:
             with urllib.request.urlopen(address, timeout=_DEADLINE_S) as answer:  # noqa: S310  the prefix is allowed
-                content: bytes = answer.read(MAX_IMAGE_BYTES + 1)
-        except (OSError, ValueError, urllib.error.URLError) as error:
+                content = _whole(answer)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unusable(Reason.UNREACHABLE, type(error).__name__) from None
-        if len(content) > MAX_IMAGE_BYTES:
-            raise Unusable(Reason.OVERSIZED, f"more than {MAX_IMAGE_BYTES} bytes")
         if hashlib.sha256(content).hexdigest() != event.sha256.lower():
             raise Unusable(Reason.CHECKSUM)
         return content
+
+
+def _whole(answer: Any) -> bytes:
+    """All of it, within bounds of size and time: a trickle must not outlast the worker's patience with itself."""
+    end_s = time.monotonic() + _FETCH_S
+    content = bytearray()
+    while piece := answer.read1(_PIECE_BYTES):
+        content += piece
+        if len(content) > MAX_IMAGE_BYTES:
+            raise Unusable(Reason.OVERSIZED, f"more than {MAX_IMAGE_BYTES} bytes")
+        if time.monotonic() > end_s:
+            raise TimeoutError
+    return bytes(content)
 
 
 def decoded(content: bytes) -> Pixels:
@@ -83,24 +100,33 @@ def _png(content: bytes) -> Pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+                _must_be_sane(picture.height, picture.width, len(picture.getbands()))
                 deep = picture.mode.startswith("I")
                 return np.asarray(picture.convert("I") if deep else picture.convert("L"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise Unusable(Reason.PIXELS_UNREADABLE, "not a PNG that can be read") from None
+    except Unusable:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unusable(Reason.OVERSIZED, "too many pixels") from None
+    except Exception as error:  # noqa: BLE001  what a damaged chunk makes of its reader is anybody's guess
+        raise Unusable(Reason.PIXELS_UNREADABLE, f"not a PNG that can be read: {type(error).__name__}") from None
 
 
 def _dicom(content: bytes) -> Pixels:
+    if _DEFLATED in content:
+        raise Unusable(Reason.PIXELS_UNREADABLE, "a deflated DICOM object")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             file = pydicom.dcmread(io.BytesIO(content), force=False)
-    except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, NotImplementedError):
-        raise Unusable(Reason.PIXELS_UNREADABLE, "neither DICOM nor PNG") from None
-    if not any(keyword in file for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+            has_pixels = any(keyword in file for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+    except Exception as error:  # noqa: BLE001  a damaged header raises from wherever it is noticed
+        raise Unusable(Reason.PIXELS_UNREADABLE, f"neither DICOM nor PNG: {type(error).__name__}") from None
+    if not has_pixels:
         raise Unusable(Reason.PIXELS_MISSING, "a DICOM object without pixel data")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             return _grey(file)
     except Unusable:
         raise
@@ -108,12 +134,17 @@ def _dicom(content: bytes) -> Pixels:
         raise Unusable(Reason.PIXELS_UNREADABLE, type(error).__name__) from None
 
 
+def _must_be_sane(rows: int, columns: int, colours: int) -> None:
+    if rows < 1 or columns < 1 or colours < 1:
+        raise Unusable(Reason.PIXELS_UNREADABLE, f"{rows} x {columns} pixels")
+    if rows * columns * colours > MAX_SAMPLES:
+        raise Unusable(Reason.OVERSIZED, f"{rows} x {columns} pixels")
+
+
 def _grey(file: pydicom.Dataset) -> Pixels:
-    if int(file.Rows) * int(file.Columns) * int(file.get("NumberOfFrames", 1) or 1) > MAX_IMAGE_BYTES:
-        raise Unusable(Reason.OVERSIZED, "too many pixels")
-    pixels: Pixels = file.pixel_array
-    if int(file.get("NumberOfFrames", 1) or 1) > 1:
-        pixels = pixels[len(pixels) // 2]
+    _must_be_sane(int(file.Rows), int(file.Columns), int(file.SamplesPerPixel))
+    frames = int(file.get("NumberOfFrames", 1) or 1)
+    pixels: Pixels = pixel_array(file, index=frames // 2)
     if int(file.SamplesPerPixel) == 3:
         pixels = np.rint(pixels[..., :3] @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)  # ITU-R BT.601
     else:

@@ -16,25 +16,29 @@ import numpy.typing as npt
 from stream.deadletter import WHOLE_RECORD, envelope
 from vitals import codec, units
 from vitals.errors import Fate, Reason, Unusable
-from vitals.events import DeadLetter, EcgBundle, GlucoseReading, ImagingEvent, Record
+from vitals.events import MAX_NAME, DeadLetter, EcgBundle, GlucoseReading, ImagingEvent, Record
 
-MAX_PATIENTS_IN_BUNDLE: Final = 10_000
 _SENSOR_CODES_MG_DL: Final = frozenset(range(13))
 """Dexcom and Nightscout send error codes 0..12 in the place of a reading."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One event that ended here. ``letter`` is there when a person could use it."""
+    """One event that ended here. ``letter`` is there when a person could use it; ``share``: how much of its record
+    ended with it.
+    """
 
     reason: Reason
     letter: DeadLetter | None
+    share: float = 1.0
 
 
-def refuse(record: Record, why: Unusable, *, row: int = WHOLE_RECORD, value: bytes | None = None) -> Refusal:
+def refuse(
+    record: Record, why: Unusable, *, row: int = WHOLE_RECORD, value: bytes | None = None, share: float = 1.0
+) -> Refusal:
     """The end of one event, by the fate of its reason."""
     kept = why.reason.fate is Fate.DEAD_LETTER
-    return Refusal(why.reason, envelope(record, why, row=row, value=value) if kept else None)
+    return Refusal(why.reason, envelope(record, why, row=row, value=value) if kept else None, share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,11 @@ def ecg_chunks(record: Record, clock_ahead_us: int) -> tuple[EcgChunks | None, l
     wrong = _wrong_chunks(chunks, record.timestamp_ms * units.US_PER_MS + clock_ahead_us)
     if not wrong:
         return chunks, []
-    refusals = [
-        refuse(record, Unusable(reason), row=row, value=codec.encode(_only(bundle, chunks, row), record.content_type))
-        for row, reason in wrong.items()
-    ]
+    share = 1.0 / len(chunks.patients)
+    refusals = []
+    for row, reason in wrong.items():
+        part = codec.encode(_only(bundle, chunks, row), record.content_type)
+        refusals.append(refuse(record, Unusable(reason), row=row, value=part, share=share))
     keep = np.array([row not in wrong for row in range(len(chunks.patients))])
     return (_kept(chunks, keep) if keep.any() else None), refusals
 
@@ -74,8 +79,6 @@ def _columns(bundle: EcgBundle) -> EcgChunks:
     columns = (bundle.devices, bundle.start_us, bundle.rate_hz, bundle.leads, bundle.gain_uv, bundle.n_samples)
     if n == 0 or any(len(column) != n for column in columns):
         raise Unusable(Reason.INCONSISTENT, "columns of different length")
-    if n > MAX_PATIENTS_IN_BUNDLE:
-        raise Unusable(Reason.OVERSIZED, f"{n} patients")
     if min(bundle.n_samples) < 1 or max(bundle.n_samples) > codec.MAX_VALUE_BYTES:
         raise Unusable(Reason.INCONSISTENT, "a chunk without samples")
     n_leads = np.fromiter(map(len, bundle.leads), np.int32, n)
@@ -100,7 +103,9 @@ def _columns(bundle: EcgBundle) -> EcgChunks:
 
 def _wrong_chunks(chunks: EcgChunks, latest_us: int) -> dict[int, Reason]:
     """Row to reason, for the chunks that no monitor could have sent."""
+    name_lengths = np.fromiter(map(len, chunks.patients), np.int32, len(chunks.patients))
     checks = (
+        (Reason.IMPOSSIBLE_NAME, (name_lengths > 0) & (name_lengths <= MAX_NAME)),
         (Reason.IMPOSSIBLE_RATE, (chunks.rate_hz >= units.RATE_MIN_HZ) & (chunks.rate_hz <= units.RATE_MAX_HZ)),
         (Reason.IMPOSSIBLE_GAIN, (chunks.gain_uv > 0) & (chunks.gain_uv <= units.GAIN_MAX_UV)),
         (Reason.IMPOSSIBLE_TIME, (chunks.start_us >= units.EARLIEST_US) & (chunks.start_us <= units.LATEST_US)),

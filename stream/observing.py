@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 from zlib import crc32
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from stream import ingest
 from stream.checkpoint import Owners
 from stream.imagestore import ImageStore
 from stream.ingest import EcgChunks
 from stream.modelslot import ModelSlot
+from stream.overload import Relief, nothing
 from stream.patients import NO_ROW, PatientRows
 from stream.pipeline import Products
 from stream.scoring import (
     Scored,
     Scorer,
     Ward,
+    Windows,
     beat_windows,
     glucose_windows,
     image_windows,
@@ -33,6 +36,7 @@ from stream.topics import PARTITIONS
 from vitals.errors import Reason, Unusable
 from vitals.events import Checkpoint, ImagingEvent, Record
 from vitals.findings import Task, Verdict
+from vitals.sources import ANY
 from vitals.windows.ecg import EcgWindows
 from vitals.windows.glucose import GlucoseWindows
 from vitals.windows.glucose import Outcome as ReadingOutcome
@@ -44,23 +48,28 @@ _OUTCOMES: Final = {ReadingOutcome.DUPLICATE: Reason.DUPLICATE, ReadingOutcome.T
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observing:
-    """What the halves are told: most rows of state, how far ahead an event time may be, share of windows archived."""
+    """What the halves are told: most rows of state, how far ahead an event time may be, share of windows archived, and
+    what to give up in a batch, from the broker time of its oldest record.
+    """
 
     max_patients: int
     clock_ahead_us: int
     archive_share: float
+    relief: Callable[[int], Relief] = nothing
 
 
 class ObserveEcg:
     """ECG bundles to beat and rhythm findings. State belongs to a gateway on a partition."""
 
     stream: Final = "ecg"
+    remembers_s: Final = 60.0
 
     def __init__(self, beat_slot: ModelSlot, told: Observing) -> None:
         self._windows = EcgWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
         self._scorer = Scorer({Task.ECG_BEAT: beat_slot}, told.archive_share)
         self._clock_ahead_us = told.clock_ahead_us
+        self._relief = told.relief
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
         """See ``Half``."""
@@ -115,9 +124,13 @@ class ObserveEcg:
             np.concatenate([getattr(c, name) for c in chunks])
             for name in ("start_us", "rate_hz", "n_leads", "gain_uv", "n_samples", "samples")
         )
-        if (row == NO_ROW).any():
-            keep = row != NO_ROW
-            products.refused[Reason.CAPACITY] += int((~keep).sum())
+        relief = self._relief(min(arrived_ms))
+        salt = self._patients.salt
+        carried = row != NO_ROW
+        keep = carried & (salt[row] >= relief.unwatched * 2**32)
+        if not keep.all():
+            products.refused[Reason.CAPACITY] += int((~carried).sum())
+            products.refused[Reason.OVERLOAD] += int((carried & ~keep).sum())
             samples = samples[np.repeat(keep, n_samples.astype(np.int64) * n_leads)]
             row, input_ms = row[keep], input_ms[keep]
             start_us, rate_hz, n_leads = start_us[keep], rate_hz[keep], n_leads[keep]
@@ -128,9 +141,10 @@ class ObserveEcg:
         products.refused[Reason.WINDOW_CUT] += int(step.cut.sum())
         products.scored += int(step.scored.sum())
         products.waiting = self._windows.waiting
-        ward = Ward(self._patients.names, self._patients.partition, self._patients.salt)
+        ward = Ward(self._patients.names, self._patients.partition, self._patients.salt, self._patients.source)
         scored = Scored()
-        self._scorer.score(beat_windows(step.beats, input_ms), ward, source_partition, scored)
+        for beats, by_model in _unscored(beat_windows(step.beats, input_ms), salt, relief):
+            self._scorer.score(beats, ward, source_partition, scored, by_model=by_model)
         self._scorer.score(rhythm_windows(step.rhythm, input_ms), ward, source_partition, scored)
         add(products, scored, np.unique(input_ms[step.rhythm.chunk]).tolist())
 
@@ -139,6 +153,7 @@ class ObserveGlucose:
     """Readings to glucose findings. State belongs to a partition."""
 
     stream: Final = "glucose"
+    remembers_s: Final = 6 * 3600.0
 
     def __init__(self, slot: ModelSlot, told: Observing) -> None:
         self._windows = GlucoseWindows()
@@ -175,7 +190,7 @@ class ObserveGlucose:
         for outcome, reason in _OUTCOMES.items():
             products.refused[reason] += int((step.outcome == outcome).sum())
         products.scored += len(step.windows)
-        ward = Ward(self._patients.names, self._patients.partition, self._patients.salt)
+        ward = Ward(self._patients.names, self._patients.partition, self._patients.salt, self._patients.source)
         scored = Scored()
         windows = glucose_windows(step, row, glucose_mg_dl, input_ms)
         self._scorer.score(windows, ward, records[0].partition, scored)
@@ -205,6 +220,7 @@ class ObserveImaging:
     """Images to imaging findings. The state of a partition is which images came last, to know a second copy."""
 
     stream: Final = "imaging"
+    remembers_s: Final = 0.0
 
     def __init__(self, slots: Mapping[Task, ModelSlot], store: ImageStore, told: Observing) -> None:
         self._scorer = Scorer(slots, told.archive_share)
@@ -256,7 +272,7 @@ class ObserveImaging:
     ) -> None:
         names = [event.patient for _, event, _ in images]
         salt = np.array([crc32(name.encode()) for name in names], np.uint32)
-        ward = Ward(names, (salt % PARTITIONS).astype(np.int32), salt)
+        ward = Ward(names, (salt % PARTITIONS).astype(np.int32), salt, np.full(len(names), ANY, np.uint32))
         windows = image_windows(
             task,
             np.arange(len(images), dtype=np.int32),
@@ -272,6 +288,14 @@ class ObserveImaging:
         add(products, scored, windows.input_ms.tolist())
 
 
+def _unscored(windows: Windows, salt: npt.NDArray[np.uint32], relief: Relief) -> list[tuple[Windows, bool]]:
+    """``windows`` in those that a model sees, and those that it is spared."""
+    if relief.unscored == 0.0:
+        return [(windows, True)]
+    seen = salt[windows.row] >= relief.unscored * 2**32
+    return [(windows.only(seen), True), (windows.only(~seen), False)]
+
+
 def task_of(event: ImagingEvent) -> Task:
     """Which network reads this image. Raises ``Unusable`` (no-model)."""
     region = event.body_part.strip().upper()
@@ -282,10 +306,13 @@ def task_of(event: ImagingEvent) -> Task:
     raise Unusable(Reason.NO_MODEL)
 
 
+_KEPT_DIGESTS: Final = 4096
+_Digest = Annotated[bytes, Meta(min_length=8, max_length=8)]
+_Digests = Annotated[list[_Digest], Meta(max_length=_KEPT_DIGESTS)]
+
+
 class _Seen:
     """Digests of the last images of a partition."""
-
-    _KEPT = 4096
 
     def __init__(self) -> None:
         self._digests: OrderedDict[bytes, None] = OrderedDict()
@@ -297,7 +324,7 @@ class _Seen:
         if digest in self._digests:
             return False
         self._digests[digest] = None
-        if len(self._digests) > self._KEPT:
+        if len(self._digests) > _KEPT_DIGESTS:
             self._digests.popitem(last=False)
         return True
 
@@ -308,7 +335,7 @@ class _Seen:
     def restored(cls, state: bytes) -> _Seen:
         seen = cls()
         try:
-            seen._digests.update((digest, None) for digest in msgspec.msgpack.decode(state, type=list[bytes]))
+            seen._digests.update((digest, None) for digest in msgspec.msgpack.decode(state, type=_Digests))
         except msgspec.DecodeError as error:
             raise ValueError("not a list of digests") from error
         return seen
@@ -316,7 +343,7 @@ class _Seen:
 
 def add(products: Products, scored: Scored, completed_ms: list[int]) -> None:
     """Hand on what was scored."""
-    products.messages.extend(scored.messages)
+    products.messages.extend(scored.messages())
     products.findings += scored.findings
     products.batches.extend(scored.batches)
     products.completed_ms.extend(completed_ms)

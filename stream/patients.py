@@ -1,7 +1,8 @@
 """Which patient lives in which row of the arrays, owner by owner.
 
 An owner is what is saved and restored as one: a gateway for the ECG, one partition's share of a stream otherwise.
-The same patient under two owners has two rows: two devices, two signals.
+The same patient under two owners has two rows: two devices, two signals. ``source`` tells them apart from here on, and
+the decide half follows one of them (``vitals/sources.py``).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class RowState(Protocol):
     def add(self, n: int) -> Rows: ...
     def free(self, rows: Rows) -> None: ...
     def snapshot(self, rows: Rows) -> bytes: ...
+    def rows_in(self, state: bytes) -> int: ...
     def restore(self, rows: Rows, state: bytes) -> None: ...
 
 
@@ -34,9 +36,10 @@ class _Saved(msgspec.Struct, array_like=True):
 
 
 class _Owner:
-    __slots__ = ("last_patients", "last_rows", "rows")
+    __slots__ = ("last_patients", "last_rows", "rows", "source")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.source = crc32(name.encode()) or 1
         self.rows: dict[str, int] = {}
         self.last_patients: Sequence[str] = ()
         self.last_rows: Rows = np.empty(0, np.int32)
@@ -54,13 +57,17 @@ class PatientRows:
         self.names: list[str] = []
         self.partition: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self.salt: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
+        self.source: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
 
     def rows_of(self, owner: str, patients: Sequence[str]) -> Rows:
         """int32[n]: the row of each patient, made when new; ``NO_ROW`` where the worker carries no more."""
-        own = self._owners.setdefault(owner, _Owner())
+        own = self._owners.get(owner)
+        if own is None:
+            own = self._owners[owner] = _Owner(owner)
         if patients == own.last_patients:
             return own.last_rows
-        fresh = [p for p in dict.fromkeys(patients) if p not in own.rows][: self._max_patients - self.count]
+        room = max(0, self._max_patients - self.count)
+        fresh = [p for p in dict.fromkeys(patients) if p not in own.rows][:room]
         if fresh:
             self._enter(own, fresh)
         rows = np.array([own.rows.get(p, NO_ROW) for p in patients], np.int32)
@@ -79,14 +86,13 @@ class PatientRows:
             was = msgspec.msgpack.decode(saved, type=_Saved)
         except msgspec.DecodeError as error:
             raise ValueError("not a snapshot of patients") from error
-        own = self._owners[owner] = _Owner()
-        self._enter(own, was.patients)
-        rows = np.fromiter(own.rows.values(), np.int32, len(own.rows))
-        try:
-            self._state.restore(rows, was.state)
-        except ValueError:
+        if len(set(was.patients)) != self._state.rows_in(was.state) or len(set(was.patients)) != len(was.patients):
+            raise ValueError("a snapshot whose patients do not fit its state")
+        if owner in self._owners:
             self._leave(owner)
-            raise
+        own = self._owners[owner] = _Owner(owner)
+        self._enter(own, was.patients)
+        self._state.restore(np.fromiter(own.rows.values(), np.int32, len(own.rows)), was.state)
 
     def forget(self) -> None:
         """Let every owner go."""
@@ -106,11 +112,13 @@ class PatientRows:
             self.names.extend([""] * (grown - len(self.names)))
             self.partition = _grown(self.partition, grown)
             self.salt = _grown(self.salt, grown)
+            self.source = _grown(self.source, grown)
         for patient, row in zip(patients, rows.tolist(), strict=True):
             own.rows[patient] = row
             self.names[row] = patient
             self.salt[row] = crc32(patient.encode())
             self.partition[row] = self.salt[row] % self._partitions
+            self.source[row] = own.source
         self.count += len(patients)
 
 

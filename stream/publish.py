@@ -43,8 +43,9 @@ class Split:
 
     partition: int
     index: npt.NDArray[np.intp]  # rows of the table, in order
-    patients: list[str]
-    row: list[int]  # for each of them, its place in ``patients``
+    unique: npt.NDArray[np.int32]  # the patient rows in it
+    patients: list[str]  # their names
+    row: list[int]  # for each row of the table, its place among them
 
 
 def split(rows: npt.NDArray[np.int32], partition_of_row: npt.NDArray[np.int32], names: Sequence[str]) -> list[Split]:
@@ -56,5 +57,6 @@ def split(rows: npt.NDArray[np.int32], partition_of_row: npt.NDArray[np.int32], 
         if not len(index):
             continue
         unique, place = np.unique(rows[index], return_inverse=True)
-        parts.append(Split(int(partition[index[0]]), index, [names[r] for r in unique.tolist()], place.tolist()))
+        patients = [names[r] for r in unique.tolist()]
+        parts.append(Split(int(partition[index[0]]), index, unique, patients, place.tolist()))
     return parts

@@ -46,6 +46,7 @@ from vitals.findings import (
     FORECAST_LIMITS,
     FORECAST_QUANTILES,
     FindingBatch,
+    Findings,
     Task,
     Verdict,
 )
@@ -129,9 +130,9 @@ class OfflineScorer:
         findings: list[FindingBatch] = []
         alerts: list[AlertTransition] = []
         for products in _observed(half, (due.value for due in messages), Topic.ECG):
-            batches = _findings(products)
-            findings += batches
-            alerts += deciding.decide(batches).transitions
+            found = _findings(products)
+            findings += _tables(found)
+            alerts += deciding.decide(found).transitions
         _write_annotation(self.out, name, recording.rate_hz, findings, alerts)
         _write_findings(self.out / f"{name}.findings.jsonl", findings, alerts)
 
@@ -145,7 +146,7 @@ class OfflineScorer:
                 half = ObserveGlucose(self.slots[Task.GLUCOSE], _TOLD)
                 for products in _observed(half, _readings(person), Topic.GLUCOSE):
                     refused += products.refused
-                    for batch in _findings(products):
+                    for batch in _tables(_findings(products)):
                         table.writerows(_forecast_rows(person.name.removeprefix(f"{name}/"), batch))
         for reason, n in refused.items():
             tqdm.write(f"{path.name}: {n} readings not used ({reason})", file=sys.stderr)
@@ -164,7 +165,7 @@ class OfflineScorer:
             products = observe.process([record], Owners(0))
             for reason in products.refused:
                 rows[key] |= {"verdict": "not-evaluated", "reason": reason.value}
-            for batch in _findings(products):
+            for batch in _tables(_findings(products)):
                 values = {column: batch.values[batch.columns.index(column)][0] for column in batch.columns}
                 scored = batch.verdict[0] <= Verdict.POOR and None not in values.values()
                 verdict = {"verdict": "scored"} if scored else {"verdict": "not-evaluated", "reason": "no-engine"}
@@ -188,12 +189,16 @@ def _record(value: bytes, topic: Topic, offset: int) -> Record:
     return Record(topic.value, 0, offset, 0, None, value)
 
 
-def _findings(products: Products) -> list[FindingBatch]:
+def _findings(products: Products) -> list[Findings]:
     return [
-        codec.decode(FindingBatch, message.value)
+        codec.decode(Findings, message.value)
         for message in products.messages
         if message.topic is Topic.FINDINGS and message.value is not None
     ]
+
+
+def _tables(records: Sequence[Findings]) -> list[FindingBatch]:
+    return [table for record in records for table in record.tables]
 
 
 def _write_annotation(

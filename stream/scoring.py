@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.modelslot import ModelSlot, Scores
-from stream.publish import Message, message, split
+from stream.publish import Message, Split, message, split
 from stream.topics import Topic
 from vitals.events import Tensor, WindowArchive
-from vitals.findings import COLUMNS, FindingBatch, Task, Verdict, nullable
+from vitals.findings import COLUMNS, FindingBatch, Findings, Task, Verdict, nullable
 from vitals.windows import ecg, glucose, image
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -30,11 +30,12 @@ _HASH_TIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 
 @dataclass(frozen=True, slots=True)
 class Ward:
-    """Who the rows are (``PatientRows`` has these): names, findings partition and hash of each row."""
+    """Who the rows are (``PatientRows`` has these): names, findings partition, hash and source of each row."""
 
     names: Sequence[str]
     partition: npt.NDArray[np.int32]
     salt: npt.NDArray[np.uint32]
+    source: npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,39 @@ class Windows:
     measured: Mapping[str, Floats]
     ref: Sequence[str] = ()
 
+    def only(self, kept: npt.NDArray[np.bool_]) -> Windows:
+        """Some of them."""
+        return Windows(
+            self.task,
+            self.spec,
+            self.row[kept],
+            self.end_us[kept],
+            self.known_us[kept],
+            self.input_ms[kept],
+            self.verdict[kept],
+            {name: array[kept] for name, array in self.inputs.items()},
+            {name: array[kept] for name, array in self.measured.items()},
+            [ref for ref, good in zip(self.ref, kept.tolist(), strict=True) if good] if self.ref else (),
+        )
+
 
 @dataclass(slots=True)
 class Scored:
-    """Messages made from windows, and how many findings are in them by (task, engine)."""
+    """What one step made of its windows: tables by findings partition, archives, and how many findings by (task,
+    engine).
+    """
 
-    messages: list[Message] = field(default_factory=list)
+    tables: dict[int, list[FindingBatch]] = field(default_factory=dict)
+    archives: list[Message] = field(default_factory=list)
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: list[tuple[str, int]] = field(default_factory=list)
+
+    def messages(self) -> list[Message]:
+        """One record of findings for each partition, then the archives."""
+        return [
+            *(message(Topic.FINDINGS, Findings(tables=tables), partition=p) for p, tables in self.tables.items()),
+            *self.archives,
+        ]
 
 
 def beat_windows(beats: ecg.BeatWindows, input_ms: Ints) -> Windows:
@@ -138,27 +164,27 @@ class Scorer:
         for slot in self._slots.values():
             slot.between_batches()
 
-    def score(self, windows: Windows, ward: Ward, source_partition: int, out: Scored) -> None:
-        """Score ``windows`` and add the messages to ``out``."""
+    def score(self, windows: Windows, ward: Ward, source_partition: int, out: Scored, *, by_model: bool = True) -> None:
+        """Score ``windows``, or only measure them, and add what they became to ``out``."""
         if not len(windows.row):
             return
-        batch = self.table(windows)
+        batch = self.table(windows, by_model=by_model)
         for part in split(windows.row, ward.partition, ward.names):
-            piece = batch.finding_batch(windows, part.index, part.patients, part.row)
-            out.messages.append(message(Topic.FINDINGS, piece, partition=part.partition))
+            piece = batch.finding_batch(windows, part, ward.source[part.unique].tolist())
+            out.tables.setdefault(part.partition, []).append(piece)
         out.findings[windows.task.value, batch.engine] += len(windows.row)
         out.batches.append((windows.task.value, len(windows.row)))
         if batch.scores is not None and self._archives:
             archived = self._archive(windows, batch, ward)
             if archived is not None:
-                out.messages.append(message(Topic.WINDOWS, archived, partition=source_partition))
+                out.archives.append(message(Topic.WINDOWS, archived, partition=source_partition))
 
-    def table(self, windows: Windows) -> ScoredTable:
+    def table(self, windows: Windows, *, by_model: bool = True) -> ScoredTable:
         """The finding columns of ``windows``."""
         unknown = np.full(len(windows.row), np.nan)
         columns = dict.fromkeys(COLUMNS[windows.task], unknown)
         columns.update((name, np.asarray(values, np.float64)) for name, values in windows.measured.items())
-        slot = self._slots.get(windows.task)
+        slot = self._slots.get(windows.task) if by_model else None
         if slot is None:
             return ScoredTable(columns, RULES, RULES, None, np.empty(0, np.intp))
         believed = np.flatnonzero(windows.verdict <= Verdict.POOR)
@@ -203,17 +229,16 @@ class ScoredTable:
     scores: Scores | None
     believed: npt.NDArray[np.intp]
 
-    def finding_batch(
-        self, windows: Windows, index: npt.NDArray[np.intp], patients: list[str], row: list[int]
-    ) -> FindingBatch:
-        """The findings ``index`` of the table."""
+    def finding_batch(self, windows: Windows, part: Split, sources: list[int]) -> FindingBatch:
+        """The findings of ``part``, whose patients were sent by ``sources``."""
+        index = part.index
         return FindingBatch(
             task=windows.task,
             spec=windows.spec,
             model=self.model,
             engine=self.engine,
-            patients=patients,
-            row=row,
+            patients=part.patients,
+            row=part.row,
             end_us=windows.end_us[index].tolist(),
             known_us=windows.known_us[index].tolist(),
             input_ms=windows.input_ms[index].tolist(),
@@ -221,6 +246,7 @@ class ScoredTable:
             columns=list(self.columns),
             values=[nullable(column[index]) for column in self.columns.values()],
             ref=[windows.ref[i] for i in index.tolist()] if windows.ref else [],
+            sources=sources,
         )
 
 

@@ -35,6 +35,8 @@ class Tally:
             self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
         for task, n in products.batches:
             self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
+        for taken, n in products.decided.items():
+            self._counter["wardwatch_findings_decided_total"].labels(taken.value).inc(n)
         self._counter["wardwatch_risks_total"].inc(products.risks)
         for transition, n in products.alerts.items():
             self._counter["wardwatch_alerts_total"].labels(*transition).inc(n)
@@ -77,15 +79,23 @@ class Tally:
         if released:
             self._gauge["wardwatch_last_progress_timestamp_seconds"].labels(half.stream).set(now_us / 1e6)
 
-    def lag(self, stream: str, lag: dict[str, int]) -> None:
-        """Records not taken, by topic."""
+    def lag(self, stream: str, lag: dict[str, int], held: int) -> None:
+        """Records not taken, by topic; ``held``: taken and not acknowledged."""
         for topic, n in lag.items():
             self._gauge["wardwatch_lag_records"].labels(topic).set(n)
-        self._health.behind(stream, sum(lag.values()))
+        self._health.behind(stream, sum(lag.values()) + held)
+
+    def overload(self, step: int) -> None:
+        """How much is given up: see ``stream/overload.py``."""
+        self._gauge["wardwatch_overload_step"].set(step)
 
     def rewound(self, topic: str) -> None:
         """A hole in the offsets was sought back."""
         self._counter["wardwatch_rewinds_total"].labels(topic).inc()
+
+    def unreadable(self, checkpoints: int) -> None:
+        """So many checkpoints were passed over at an assignment."""
+        self._counter["wardwatch_checkpoints_unreadable_total"].inc(checkpoints)
 
     def slot(self, news: SlotNews) -> None:
         """A slot changed, or did not."""

@@ -65,7 +65,7 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.GLUCOSE: TopicSpec("patient", events.GlucoseReading, "gateways", "observe", _kept_days(14)),
     Topic.IMAGING: TopicSpec("patient", events.ImagingEvent, "gateways", "observe", _kept_days(14)),
     Topic.FINDINGS: TopicSpec(
-        "none: partition = crc32(patient)", findings.FindingBatch, "observe", "decide, board", _kept_days(7)
+        "none: partition = crc32(patient)", findings.Findings, "observe", "decide, board", _kept_days(7)
     ),
     Topic.RISK: TopicSpec("none: the findings' partition", risk.RiskBatch, "decide", "board, EHR", _kept_days(7)),
     Topic.ALERTS: TopicSpec("patient", alerts.AlertTransition, "decide", "board, notifiers", _kept_days(90)),

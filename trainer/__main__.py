@@ -128,7 +128,7 @@ def _line(run: Run) -> str:
         figures += f" (champion {run.champion.metrics.get(name, float('nan')):.3f})"
     ended = f"released {run.bundle[:12]}" if run.bundle else "the gate stayed shut"
     seconds = (run.ended_us - run.began_us) / US_PER_S
-    return f"{run.task}: {figures} on {run.challenger.people} held-out people; {ended}; {seconds:.0f} s"
+    return f"{run.task}: {figures} on {run.challenger.people} held out; {ended}; {seconds:.0f} s"
 
 
 def _recipe(task: Task, arguments: argparse.Namespace) -> Recipe:

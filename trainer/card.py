@@ -64,6 +64,14 @@ _SOURCES: Final[dict[Task, str]] = {
     Task.BREAST: "BreastMNIST (Yang 2023, Al-Dhabyani 2020; CC BY 4.0), official training and validation splits.",
 }
 
+WHO: Final[dict[Task, str]] = {
+    Task.ECG_BEAT: "people",
+    Task.GLUCOSE: "people",
+    Task.PNEUMONIA: "images, each of a person of its own as far as is known",
+    Task.BREAST: "images, each of a person of its own as far as is known",
+}
+"""What is held out, drawn and counted."""
+
 _SHOWN_HORIZONS: Final = (15, 30, 45, 60)
 
 
@@ -115,9 +123,10 @@ def _per_class(examples: Examples) -> str:
 
 
 def _measured(evaluation: Evaluation) -> str:
+    who = f"{evaluation.people} held-out {WHO[evaluation.task]}"
     head = (
-        f"On the {evaluation.people} held-out people ({evaluation.examples} windows), after every choice was made on "
-        "validation people. Brackets: 95 % by bootstrap over people."
+        f"On the {who} ({evaluation.examples} windows), after every choice was made on others. Brackets: 95 % by "
+        f"bootstrap over {WHO[evaluation.task].partition(',')[0]}."
     )
     if evaluation.task is Task.GLUCOSE:
         return f"{head}\n\n{_forecast_table(evaluation)}"

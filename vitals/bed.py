@@ -26,6 +26,9 @@ BED: Final = np.dtype(
     [
         ("last_us", "<i8", (_T,)),  # end of the newest finding taken; nothing at or before it is taken again
         ("heard_us", "<i8", (_T,)),  # when a stream was last heard of, counted from admission; 0 while not expected
+        ("source", "<u4", (_T,)),  # who is followed, 0 nobody yet (``vitals/sources.py``)
+        ("believed_us", "<i8", (_T,)),  # end of the newest finding that could be believed
+        ("rival_us", "<i8", (_T,)),  # where the one that is followed stood when another one was last heard
         ("admitted_us", "<i8"),
         ("discharged_us", "<i8"),
         # conditions

@@ -20,7 +20,7 @@ W = TypeVar("W", bound=Wire)
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
-_decoders: dict[tuple[type[Wire], str], msgspec.msgpack.Decoder[Wire] | msgspec.json.Decoder[Wire]] = {}
+_decoders: dict[tuple[type[Wire], bool], msgspec.msgpack.Decoder[Wire] | msgspec.json.Decoder[Wire]] = {}
 
 
 class _Version(msgspec.Struct):
@@ -40,10 +40,11 @@ def decode(kind: type[W], value: bytes, content_type: str = MSGPACK) -> W:
     """The event in ``value``. Raises ``Unusable`` (oversized, schema-version, malformed); nothing else."""
     if len(value) > MAX_VALUE_BYTES:
         raise Unusable(Reason.OVERSIZED, f"{len(value)} bytes")
-    decoder = _decoders.get((kind, content_type))
+    is_json = content_type == JSON
+    decoder = _decoders.get((kind, is_json))
     if decoder is None:
-        make = msgspec.json.Decoder if content_type == JSON else msgspec.msgpack.Decoder
-        decoder = _decoders[kind, content_type] = make(kind)
+        make = msgspec.json.Decoder if is_json else msgspec.msgpack.Decoder
+        decoder = _decoders[kind, is_json] = make(kind)
     try:
         event = decoder.decode(value)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
@@ -61,8 +62,15 @@ def _refusal(value: bytes, content_type: str, error: Exception) -> Unusable:
         return Unusable(Reason.MALFORMED, f"not {content_type}")
     if version != SCHEMA_VERSION:
         return Unusable(Reason.SCHEMA_VERSION, f"version {version}")
-    where = str(error).rpartition(" - at ")[2] if " - at " in str(error) else "the root"
-    return Unusable(Reason.MALFORMED, f"does not fit the schema at {where}")
+    if " of length <= " in str(error):
+        return Unusable(Reason.OVERSIZED, f"more than the schema allows {_where(error)}")
+    return Unusable(Reason.MALFORMED, f"does not fit the schema {_where(error)}")
+
+
+def _where(error: Exception) -> str:
+    """The path in the schema, which holds no content: a key of a map stands there as dots."""
+    _, there, path = str(error).rpartition(" - at ")
+    return f"at {path}" if there else "at the root"
 
 
 def json_schema(kind: type[Wire]) -> dict[str, object]:

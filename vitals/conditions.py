@@ -63,6 +63,7 @@ class Condition(enum.StrEnum):
     ECG_LEAD_OFF = "ecg-lead-off"
     ECG_POOR_SIGNAL = "ecg-poor-signal"
     ECG_NO_DATA = "ecg-no-data"
+    ECG_TWO_MONITORS = "ecg-two-monitors"
     VENTRICULAR_TACHYCARDIA = "ventricular-tachycardia"
     PVC_RUN = "pvc-run"
     PVC_FREQUENT = "pvc-frequent"
@@ -169,6 +170,11 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.ECG_NO_DATA: Rule(
         task=_RHYTHM, priority=_MEDIUM, kind=_TECH, measure="time without data", compare=Compare.ABOVE,
         lapse_s=0, escalate_s=120, remind_s=600, snooze_max_s=1800,
+    ),
+    _C.ECG_TWO_MONITORS: Rule(
+        # two monitors on one heart, or one name given to two people: then one of them is not watched
+        task=_RHYTHM, priority=_MEDIUM, kind=_TECH, measure="a second monitor sends this patient",
+        compare=Compare.AT_LEAST, on_delay_s=10, off_delay_s=10, escalate_s=180, remind_s=600, snooze_max_s=3600,
     ),
     _C.VENTRICULAR_TACHYCARDIA: Rule(
         task=_BEAT, priority=_HIGH, kind=_PHYS, measure="ventricular beats in a row above 100/min",

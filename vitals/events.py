@@ -6,14 +6,27 @@ little-endian. Patient ids stand in fields only: no struct here shows one in its
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 SCHEMA_VERSION = 1
 
+MAX_NAME: Final = 200
+MAX_PATIENTS: Final = 10_000
+MAX_LEADS: Final = 64
+Text = Annotated[str, Meta(max_length=MAX_NAME)]
+"""A name of something: what it becomes a key, a field and a header of must remain a message."""
+Patient = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+_Prose = Annotated[str, Meta(max_length=4000)]
+_PerPatient = Meta(max_length=MAX_PATIENTS)
+
 RELEASES_TOPIC: Final = "releases.v1"
 """Where a ``ModelRelease`` is said: the one topic that is written below ``stream`` and ``trainer`` too."""
+
+
+Header = tuple[str, bytes | None]
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -26,6 +39,7 @@ class Record(msgspec.Struct, frozen=True):
     key: bytes | None
     value: bytes
     content_type: str = "application/msgpack"
+    headers: tuple[Header, ...] = ()
 
     def __repr__(self) -> str:
         return f"Record({self.topic}/{self.partition}@{self.offset}, {len(self.value)} bytes)"
@@ -45,29 +59,30 @@ class EcgBundle(Wire, frozen=True, tag="ecg", tag_field="type"):
 
     ``samples``: int16[sum(n_samples * len(leads))], little-endian; patient after patient, lead after lead.
     A sample in millivolts is ``samples * gain_uv / 1000``; -32768 marks a sample that was not measured.
+    ``sequence`` is for people who search a log: nothing depends on it (docs/order.md).
     """
 
-    gateway: str
+    gateway: Text
     sequence: int
-    patients: list[str]
-    devices: list[str]
-    start_us: list[int]
-    rate_hz: list[float]
-    leads: list[list[str]]
-    gain_uv: list[float]
-    n_samples: list[int]
+    patients: Annotated[list[str], _PerPatient]
+    devices: Annotated[list[str], _PerPatient]
+    start_us: Annotated[list[int], _PerPatient]
+    rate_hz: Annotated[list[float], _PerPatient]
+    leads: Annotated[list[Annotated[list[Text], Meta(max_length=MAX_LEADS)]], _PerPatient]
+    gain_uv: Annotated[list[float], _PerPatient]
+    n_samples: Annotated[list[int], _PerPatient]
     samples: bytes
 
 
 class GlucoseReading(Wire, frozen=True, tag="glucose", tag_field="type"):
     """One reading of a continuous glucose monitor. ``unit``: mg/dL or mmol/L; ``flags`` are the device's own words."""
 
-    patient: str
-    device: str
+    patient: Patient
+    device: Text
     time_us: int
     glucose: float
-    unit: str = "mg/dL"
-    flags: list[str] = []
+    unit: Text = "mg/dL"
+    flags: Annotated[list[Text], Meta(max_length=64)] = []
 
 
 class ImagingEvent(Wire, frozen=True, tag="imaging", tag_field="type"):
@@ -76,15 +91,15 @@ class ImagingEvent(Wire, frozen=True, tag="imaging", tag_field="type"):
     ``pixels``: a whole DICOM or PNG file, or uint8[rows, columns] when ``rows`` and ``columns`` are set.
     """
 
-    patient: str
+    patient: Patient
     time_us: int
-    study: str
-    series: str
-    instance: str
-    modality: str
-    body_part: str
-    uri: str | None = None
-    sha256: str | None = None
+    study: Text
+    series: Text
+    instance: Text
+    modality: Text
+    body_part: Text
+    uri: _Prose | None = None
+    sha256: Text | None = None
     pixels: bytes | None = None
     rows: int | None = None
     columns: int | None = None
@@ -93,13 +108,13 @@ class ImagingEvent(Wire, frozen=True, tag="imaging", tag_field="type"):
 class Label(Wire, frozen=True, tag="label", tag_field="type"):
     """What a person says was true: of a window (``task`` + ``end_us``) or of an alert (``alert_id``)."""
 
-    patient: str
-    task: str
+    patient: Patient
+    task: Text
     end_us: int
-    value: str
-    who: str
+    value: Text
+    who: Text
     when_us: int
-    alert_id: str | None = None
+    alert_id: Text | None = None
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -136,21 +151,24 @@ class ModelRelease(Wire, frozen=True, tag="release", tag_field="type"):
 class Command(Wire, frozen=True, tag="command", tag_field="type"):
     """What a person at the bedside asks of the alarms of one patient."""
 
-    patient: str
+    patient: Patient
     action: Literal["acknowledge", "pause", "resume", "snooze", "limit", "admit", "discharge"]
-    who: str
-    role: str
+    who: Text
+    role: Text
     when_us: int
-    condition: str | None = None
-    alert_id: str | None = None
+    condition: Text | None = None
+    alert_id: Text | None = None
     seconds: float | None = None
     lower: float | None = None
     upper: float | None = None
-    reason: str = ""
+    reason: _Prose = ""
 
 
 class DeadLetter(Wire, frozen=True, tag="dead-letter", tag_field="type"):
-    """What could not be used, whole, with the reason; ``row`` is the position inside a bundle, -1 for the record."""
+    """What could not be used, with the reason; ``row`` is the position inside a bundle, -1 for the record.
+
+    ``value`` and ``headers`` are as they came, but for ``cut``: then they were too large to be kept whole.
+    """
 
     topic: str
     partition: int
@@ -162,14 +180,30 @@ class DeadLetter(Wire, frozen=True, tag="dead-letter", tag_field="type"):
     key: bytes | None
     value: bytes
     content_type: str
+    headers: list[Header] = []
+    cut: bool = False
+
+
+LetterName = tuple[str, int, int, int]
+"""What a dead letter is known by: the topic, partition and offset it came from, and its row."""
+
+
+class Redriven(Wire, frozen=True, tag="redriven", tag_field="type"):
+    """These letters went back to their topics. Lies in the dead-letter topic, behind them."""
+
+    letters: list[LetterName]
+    when_us: int
 
 
 class Checkpoint(Wire, frozen=True, tag="checkpoint", tag_field="type"):
     """State and its place in the log as one record: of each topic in ``offsets``, everything up to and including that
     offset is in ``state``. ``owner`` is who the state belongs to: a gateway, or one partition's share of a stream.
+    A large state comes in ``parts`` records of the same offsets, of which this is number ``part``.
     """
 
     owner: str
     partition: int
     offsets: dict[str, int]
     state: bytes
+    part: int = 0
+    parts: int = 1

@@ -56,37 +56,60 @@ def vf_index(state, k):
 
 @kernel
 def _missing(state, lead, first):
-    missing = 0
-    flag = MISSING << (LEAD_SHIFT * lead)
-    for k in range(first, first + _SPAN):
-        missing += state.ring_flags[k & MASK] & flag != 0
+    begin = first & MASK
+    here = min(_SPAN, RING - begin)
+    flag = np.uint8(MISSING << (LEAD_SHIFT * lead))
+    missing = _count(state.ring_flags[begin : begin + here], flag) + _count(state.ring_flags[: _SPAN - here], flag)
     return missing > _MISSING_SHARE * _SPAN
 
 
 @kernel
+def _count(flags, flag):
+    found = 0
+    for one in flags:
+        found += (one & flag) != 0
+    return found
+
+
+@kernel
 def _logit(x):
+    # slices and whole numbers: every loop but the one over the bins runs many samples at a time
     n = len(x)
     mean = np.sum(x) // n
-    swing = steps = slope = 0
-    lowest = highest = x[0]
-    for i in range(1, n):
-        swing += abs(x[i] - mean)
-        steps += abs(x[i] - x[i - 1])
-        lowest = min(lowest, x[i])
-        highest = max(highest, x[i])
-    for i in range(_LAG, n):
-        slope += abs(x[i] - x[i - _LAG])
-    if highest - lowest < 2 * _LEAST_UV:
+    if _highest(x) + _highest(-x) < 2 * _LEAST_UV:
         return -50.0
-    pace_hz = steps * RATE_HZ / (2.0 * math.pi * swing)
+    swing = steps = slope = np.int64(0)
+    for a in x[1:]:
+        swing += abs(a - mean)
+    before, after = x[: n - 1], x[1:]
+    for i in range(n - 1):
+        steps += abs(after[i] - before[i])
     count = n - _LAG
+    before, after = x[:count], x[_LAG:]
+    change = np.empty(count, np.int64)
+    for i in range(count):
+        change[i] = abs(after[i] - before[i])
+    for a in change:
+        slope += a
+    pace_hz = steps * RATE_HZ / (2.0 * math.pi * swing)
     scale = _BINS_TO_MEAN * count / slope
+    place = np.empty(count, np.int64)
+    for i in range(count):
+        place[i] = np.int64(min(change[i] * scale, _BINS - 1.0))
     bins = np.zeros(_BINS, np.int64)
-    for i in range(_LAG, n):
-        bins[min(np.int64(abs(x[i] - x[i - _LAG]) * scale), _BINS - 1)] += 1
+    for b in place:
+        bins[b] += 1
     still = _quantile(bins, _STILL * count)
     steep = _quantile(bins, _STEEP * count)
     return _BIAS + _WEIGHT_STILL * still / steep + _WEIGHT_PACE * abs(math.log(pace_hz / _PACE_HZ))
+
+
+@kernel
+def _highest(x):
+    highest = x[0]
+    for a in x:
+        highest = a if a > highest else highest
+    return highest
 
 
 @kernel

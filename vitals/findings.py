@@ -1,17 +1,21 @@
 """Findings: what one window says about one patient at one event time, as a table of many patients.
 
-A finding's identity is (patient, task, window spec, end time). The columns of a task are a closed list.
+A finding's identity is (patient, task, window spec, end time), for each source of the patient. The columns of a task
+are a closed list.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
-from vitals.events import Wire
+from vitals.events import Patient, Text, Wire
 
 FORECAST_HORIZONS_MIN: tuple[int, ...] = tuple(range(5, 65, 5))
 FORECAST_QUANTILES: tuple[int, ...] = (5, 25, 50, 75, 95)
@@ -60,31 +64,38 @@ COLUMNS: dict[Task, tuple[str, ...]] = {
     Task.BREAST: ("p_malignant", "p_benign"),
 }
 
+_Columns = Meta(max_length=256)
+
 BEAT_AFTER_R_US = 400_000
 """A beat window ends this long after its R peak: the R peak of an ECG_BEAT finding is ``end_us - BEAT_AFTER_R_US``."""
 
 
-class FindingBatch(Wire, frozen=True, tag="findings", tag_field="type"):
+class FindingBatch(msgspec.Struct, kw_only=True, frozen=True):
     """Findings of one task. Row ``i``: patient ``patients[row[i]]``; ``values[c][i]`` is column ``columns[c]``.
 
     ``known_us``: event time at which the live path had all it needed. ``input_ms``: broker time of the record that
-    completed the window (0 offline). ``ref``: what the window was cut from where that has a name (an image's instance
-    id), else empty. ``engine`` is the rung that served: tensorrt, onnx-cuda, onnx-cpu or rules.
+    completed the window (0 offline). ``sources[i]``: who sent ``patients[i]``, a checksum of the state's owner, 0 or
+    empty where that does not matter; the same patient may stand there once for each. ``ref``: what the window was cut
+    from where that has a name (an image's instance id), else empty. ``engine`` is the rung that served: tensorrt,
+    onnx-cuda, onnx-cpu or rules.
     """
 
     task: Task
     spec: str
     model: str
     engine: str
-    patients: list[str]
+    patients: list[Patient]
     row: list[int]
     end_us: list[int]
     known_us: list[int]
     input_ms: list[int]
     verdict: list[int]
-    columns: list[str]
-    values: list[list[float | None]]
-    ref: list[str] = []
+    columns: Annotated[list[Text], _Columns]
+    values: Annotated[list[list[float | None]], _Columns]
+    ref: list[Text] = []
+    sources: list[int] = []
+
+    __repr__ = Wire.__repr__
 
     def __len__(self) -> int:
         return len(self.row)
@@ -92,6 +103,16 @@ class FindingBatch(Wire, frozen=True, tag="findings", tag_field="type"):
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """float64[n]: one column; what is not known is NaN."""
         return np.array(self.values[self.columns.index(name)], dtype=np.float64)
+
+
+class Findings(Wire, frozen=True, tag="findings", tag_field="type"):
+    """What one step found of the patients of one partition: one table for each task.
+
+    They go out together because they belong together: one patient's findings of all tables are taken in the order of
+    ``known_us`` (then of the tables), and that does not depend on how the signal was cut.
+    """
+
+    tables: Annotated[list[FindingBatch], Meta(max_length=64)]
 
 
 def nullable(column: npt.NDArray[np.floating]) -> list[float | None]:

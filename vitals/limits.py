@@ -49,6 +49,7 @@ ADULT: Final[dict[Condition, Limit]] = {
     Condition.ECG_LEAD_OFF: Limit("", 1.0, 1.0, 1.0, _FIXED),
     Condition.ECG_POOR_SIGNAL: Limit("", 1.0, 1.0, 1.0, _FIXED),
     Condition.ECG_NO_DATA: Limit("s", 10.0, 5.0, 60.0, _OURS),
+    Condition.ECG_TWO_MONITORS: Limit("", 1.0, 1.0, 1.0, _FIXED),
     Condition.VENTRICULAR_TACHYCARDIA: Limit("beats", 5.0, 3.0, 15.0, _CINC),
     Condition.PVC_RUN: Limit("beats", 3.0, 3.0, 15.0, "three or more in a row are a run, AHA/ACC/HRS 2017"),
     Condition.PVC_FREQUENT: Limit("/min", 10.0, 3.0, 60.0, _BEDSIDE),

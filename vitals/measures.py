@@ -15,6 +15,7 @@ from vitals.bed import PVC_CELL_US, PVC_CELLS
 from vitals.conditions import Condition
 from vitals.findings import FORECAST_HORIZONS_MIN, Task, Verdict
 from vitals.kernels import kernel
+from vitals.sources import has_rival
 from vitals.units import GLUCOSE_MAX_MG_DL, GLUCOSE_MIN_MG_DL, US_PER_S
 
 _C = Condition
@@ -23,6 +24,7 @@ MEASURED: Final[dict[Task, tuple[Condition, ...]]] = {
     Task.ECG_RHYTHM: (
         _C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE, _C.EXTREME_TACHYCARDIA, _C.EXTREME_BRADYCARDIA, _C.HEART_RATE_HIGH,
         _C.HEART_RATE_LOW, _C.IRREGULAR_RHYTHM, _C.ECG_FLAT, _C.ECG_LEAD_OFF, _C.ECG_POOR_SIGNAL,
+        _C.ECG_TWO_MONITORS,
     ),
     Task.ECG_BEAT: (_C.VENTRICULAR_TACHYCARDIA, _C.PVC_RUN, _C.PVC_FREQUENT, _C.BEAT_MODEL_DOWN),
     Task.GLUCOSE: (
@@ -81,7 +83,7 @@ def within(value, lowest, highest):  # type: ignore[no-untyped-def]
 def measure(task, bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (float64[conditions of the task]) from finding ``i`` of ``values`` (float64[columns, n])."""
     if task == RHYTHM_TASK:
-        _rhythm(values, i, verdict, out)
+        _rhythm(bed, values, i, end_us, verdict, out)
     elif task == BEAT_TASK:
         _beat(bed, values, i, end_us, verdict, by_rules, out)
     elif task == GLUCOSE_TASK:
@@ -91,7 +93,7 @@ def measure(task, bed, values, i, end_us, verdict, by_rules, out):  # type: igno
 
 
 @kernel
-def _rhythm(values, i, verdict, out):  # type: ignore[no-untyped-def]
+def _rhythm(bed, values, i, end_us, verdict, out):  # type: ignore[no-untyped-def]
     out[:7] = np.nan
     if verdict <= _POOR:
         rate = within(values[0, i], 0.0, _HEART_RATE_MAX_BPM)
@@ -105,6 +107,7 @@ def _rhythm(values, i, verdict, out):  # type: ignore[no-untyped-def]
     out[7] = 1.0 if verdict == _FLAT else 0.0
     out[8] = 1.0 if verdict == _LEAD_OFF else 0.0
     out[9] = 1.0 if verdict > _POOR and verdict not in (_FLAT, _LEAD_OFF) else 0.0
+    out[10] = 1.0 if has_rival(bed, RHYTHM_TASK, end_us) else 0.0
 
 
 @kernel

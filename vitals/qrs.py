@@ -71,7 +71,6 @@ QUEUE: Final = 16
 _RRS: Final = 8
 
 FIELDS: Final = [
-    ("activity", np.float32, (LEADS, RING)),  # mV
     ("sum", np.int64, (LEADS,)),
     ("decided", np.int64),  # the next sample to decide upon
     ("learnt", np.bool_),
@@ -97,6 +96,8 @@ FIELDS: Final = [
     ("queued", np.int64),
     ("emitted", np.int64),
 ]
+DERIVED: Final = [("activity", np.float32, (LEADS, RING))]  # mV
+"""What ``recall`` makes of the rest: no snapshot has it."""
 
 
 @kernel
@@ -123,6 +124,20 @@ def resume(state):
     state.last_r = state.first_grid - RATE_HZ
     state.queued = 0
     state.emitted = 0
+
+
+@kernel
+def recall(state):
+    """Make the activity anew from the grid samples in the ring, as far back as all that it is made of is there."""
+    state.activity[:] = 0.0
+    first = max(state.first_grid, state.next_grid - RING + _AVERAGED + 2 * _LAG)
+    for lead in range(LEADS):
+        total = np.int64(0)
+        for j in range(first - _AVERAGED, first):
+            total += _slope_and_bend(state, j, lead)
+        for j in range(first, state.next_grid):
+            total += _slope_and_bend(state, j, lead) - _slope_and_bend(state, j - _AVERAGED, lead)
+            state.activity[lead, j & MASK] = total * _MV
 
 
 @kernel

@@ -17,11 +17,15 @@ _HEADER: Final = np.dtype([("layout", "<u4"), ("rows", "<u4"), ("checksum", "<u4
 
 
 class RowTable:
-    """Rows of one structured dtype. ``blank`` is what a new row holds, ``name`` the kind of state."""
+    """Rows of one structured dtype. ``blank`` is what a new row holds, ``name`` the kind of state.
 
-    def __init__(self, name: str, blank: npt.NDArray[np.void]) -> None:
+    Fields from ``derived`` on are made of the others and stand last: a snapshot leaves them out.
+    """
+
+    def __init__(self, name: str, blank: npt.NDArray[np.void], derived: str | None = None) -> None:
         self._blank = blank.reshape(())
-        self._layout = crc32(repr((name, blank.dtype.descr)).encode())
+        self._saved: int = blank.dtype.itemsize if derived is None else blank.dtype.fields[derived][1]  # type: ignore[index]
+        self._layout = crc32(repr((name, blank.dtype.descr, derived)).encode())
         self._free: list[int] = []
         self.data: npt.NDArray[np.void] = np.empty(0, blank.dtype)
 
@@ -40,18 +44,33 @@ class RowTable:
 
     def snapshot(self, rows: Rows) -> bytes:
         """The state of ``rows`` as bytes."""
-        body = self.data[rows].view(np.uint8).data
+        body = self._bytes()[rows, : self._saved].data
         return b"".join((np.array((self._layout, len(rows), crc32(body)), _HEADER).tobytes(), body))
+
+    def rows_in(self, state: bytes) -> int:
+        """How many rows this is a snapshot of. Raises ``ValueError`` for any other bytes."""
+        n, rest = divmod(len(state) - _HEADER.itemsize, self._saved)
+        if n < 0 or rest:
+            raise ValueError("not a snapshot of this state")
+        header: Any = np.frombuffer(state, _HEADER, 1)[0]
+        body = memoryview(state)[_HEADER.itemsize :]
+        if header["layout"] != self._layout or header["rows"] != n or header["checksum"] != crc32(body):
+            raise ValueError("a snapshot of another version, or a damaged one")
+        return n
+
+    def size(self, n: int) -> int:
+        """Bytes of a snapshot of ``n`` rows."""
+        return _HEADER.itemsize + n * self._saved
 
     def restore(self, rows: Rows, state: bytes) -> None:
         """Put a snapshot of as many rows into ``rows``. Raises ``ValueError`` for any other bytes."""
-        if len(state) != _HEADER.itemsize + len(rows) * self.data.dtype.itemsize:
-            raise ValueError("not a snapshot of so many rows of this state")
-        header: Any = np.frombuffer(state, _HEADER, 1)[0]
+        if self.rows_in(state) != len(rows):
+            raise ValueError("not a snapshot of so many rows")
         body = memoryview(state)[_HEADER.itemsize :]
-        if header["layout"] != self._layout or header["rows"] != len(rows) or header["checksum"] != crc32(body):
-            raise ValueError("a snapshot of another version, or a damaged one")
-        self.data[rows] = np.frombuffer(body, self.data.dtype)
+        self._bytes()[rows, : self._saved] = np.frombuffer(body, np.uint8).reshape(len(rows), self._saved)
+
+    def _bytes(self) -> npt.NDArray[np.uint8]:
+        return self.data.view(np.uint8).reshape(len(self.data), self.data.dtype.itemsize)
 
     def _grow(self, size: int) -> None:
         grown = np.full(size, self._blank)

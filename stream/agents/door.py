@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 _REWIND_S: Final = 1.0
 _PATIENCE: Final = 3
 _QUIET_S: Final = 3.0
-_CAUGHT_UP_RECORDS: Final = 32
 
 
 @dataclass(slots=True)
@@ -83,13 +82,6 @@ class Door:
             lag[tp.topic] += max(0, self._end(tp) - line.next_offset)
         return lag
 
-    def is_caught_up(self) -> bool:
-        """Whether what was taken is, but for a moment's worth, all there is."""
-        assigned = {tp for tp in self._app.consumer.assignment() if tp.topic in self.topics}
-        if not assigned <= self._lines.keys() | {tp for tp in assigned if self._is_empty(tp)}:
-            return False
-        return sum(self.lag().values()) + len(self.corridor.inbox) <= _CAUGHT_UP_RECORDS
-
     async def watch(self) -> None:
         """A record dropped at the very end of a partition leaves no hole: look for it when it has been quiet."""
         while True:
@@ -124,7 +116,7 @@ class Door:
             _log.warning("%s: %d records are not in the log", message.topic, message.offset - line.next_offset)
         line.next_offset = message.offset + 1
         line.moved_s, line.rewinds = now_s, 0
-        await self.corridor.inbox.put(Delivery(_record(message), event.ack))
+        await self.corridor.inbox.put(Delivery(record_of(message, round((message.timestamp or 0.0) * 1000)), event.ack))
 
     async def _rewind(self, tp: TP, line: _Line, now_s: float) -> None:
         if now_s - line.rewound_s < _REWIND_S:
@@ -138,21 +130,19 @@ class Door:
         end: int | None = self._app.consumer.highwater(tp)
         return end or 0
 
-    def _is_empty(self, tp: TP) -> bool:
-        committed = self._app.consumer._committed_offset.get(tp) or 0
-        return self._end(tp) <= committed
 
-
-def _record(message: Any) -> Record:
+def record_of(message: Any, timestamp_ms: int) -> Record:
+    """A record of the log as the corridor takes it: bytes of others, so nothing of it is believed yet."""
     headers = message.headers or ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    content_type = next((value.decode("latin-1") for name, value in pairs if name == "content-type"), MSGPACK)
+    pairs = tuple(headers.items() if isinstance(headers, dict) else headers)
+    content_type = next((value.decode("latin-1") for name, value in pairs if name == "content-type" and value), MSGPACK)
     return Record(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,
-        timestamp_ms=round((message.timestamp or 0.0) * 1000),
+        timestamp_ms=timestamp_ms,
         key=message.key,
         value=message.value or b"",
         content_type=content_type,
+        headers=pairs,
     )

@@ -11,6 +11,7 @@ import io
 import lzma
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,7 +58,10 @@ def people(path: Path) -> Iterator[Person]:
             return
         with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8-sig") as file:
             yield from _people_of_table(file, path.name.partition(".")[0])
-    except (OSError, UnicodeDecodeError, csv.Error, lzma.LZMAError, zipfile.BadZipFile) as error:
+    except (
+        OSError, EOFError, UnicodeDecodeError, csv.Error, lzma.LZMAError, zipfile.BadZipFile, zlib.error,
+        RuntimeError, NotImplementedError,  # a zip that is locked, or packed in a way that Python does not know
+    ) as error:  # fmt: skip
         raise Fault(f"{path.name} cannot be read: {error}") from error
 
 

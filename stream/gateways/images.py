@@ -13,19 +13,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from stream.gateways.schedule import Due, Pace
 from stream.topics import Topic
 from vitals import codec
 from vitals.errors import Fault
-from vitals.events import ImagingEvent
+from vitals.events import MAX_NAME, ImagingEvent
 from vitals.units import US_PER_S
 
 INLINE_MAX_BYTES: Final = 1024 * 1024
 """A larger file is not sent along: the event says where it is and what its SHA-256 must be."""
 
 _MEDMNIST: Final = {"pneumoniamnist": ("DX", "CHEST"), "breastmnist": ("US", "BREAST")}
+_NAMED: Final = ("Modality", "BodyPartExamined", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _UNKNOWN: Final = ("OT", "")
 _UNSEEN_FIRST: Final = ("test_images", "val_images", "train_images")
 
@@ -109,13 +109,16 @@ def bare(name: str, instance: str, pixels: npt.NDArray[np.uint8]) -> Picture:
 def _of_medmnist(path: Path) -> Iterator[Picture]:
     """What no network was trained on first: test, validation, training images."""
     name = path.stem.partition("_")[0].lower()
-    with np.load(path) as archive:
-        splits = [split for split in _UNSEEN_FIRST if split in archive]
-        if name not in _MEDMNIST or not splits:
-            raise Fault(f"{path.name} is not PneumoniaMNIST or BreastMNIST")
-        for split in splits:
-            for index, image in enumerate(archive[split]):
-                yield bare(name, f"{name}/{split.partition('_')[0]}/{index}", image)
+    try:
+        with np.load(path) as archive:
+            splits = {split: archive[split] for split in _UNSEEN_FIRST if split in archive}
+    except Exception as error:  # three formats lie in one another, and each raises its own
+        raise Fault(f"{path.name} cannot be read: {type(error).__name__}") from error
+    if name not in _MEDMNIST or not splits or any(s.ndim != 3 or s.dtype != np.uint8 for s in splits.values()):
+        raise Fault(f"{path.name} is not PneumoniaMNIST or BreastMNIST")
+    for split, taken in splits.items():
+        for index, image in enumerate(taken):
+            yield bare(name, f"{name}/{split.partition('_')[0]}/{index}", image)
 
 
 def _header(path: Path, digest: str) -> tuple[str, str, str, str, str]:
@@ -124,8 +127,8 @@ def _header(path: Path, digest: str) -> tuple[str, str, str, str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError):
+            modality, region, *named = (str(header.get(keyword) or "")[:MAX_NAME] for keyword in _NAMED)
+    except Exception:  # noqa: BLE001  a damaged header raises from wherever it is noticed
         return (*_UNKNOWN, digest[:16], digest[:16], digest[:16])
-    named = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    study, series, instance = (str(header.get(keyword) or digest[:16]) for keyword in named)
-    return str(header.get("Modality") or "OT"), str(header.get("BodyPartExamined") or ""), study, series, instance
+    study, series, instance = (name or digest[:16] for name in named)
+    return modality or "OT", region, study, series, instance

@@ -58,17 +58,21 @@ def read(path: Path) -> Recording:
     """The record at ``path`` (with or without ``.hea``). Raises ``Fault`` when it cannot be read or has no ECG."""
     stem = path.with_suffix("") if path.suffix in {".hea", ".dat"} else path
     try:
-        record = wfdb.rdrecord(str(stem), return_res=64)
-    except (OSError, ValueError, IndexError, TypeError) as error:
+        return _recording(f"{stem.parent.name}/{stem.name}", wfdb.rdrecord(str(stem), return_res=64))
+    except Fault:
+        raise
+    except Exception as error:  # the reader takes a header at its word until something does not fit
         raise Fault(f"{path.name} is not a WFDB record: {error}") from error
+
+
+def _recording(name: str, record: wfdb.Record) -> Recording:
     ecg = [i for i in range(record.n_sig) if _is_ecg(record.sig_name[i], record.units[i])]
     if not ecg:
-        raise Fault(f"{path.name} holds no ECG")
+        raise Fault(f"{name} holds no ECG")
     per_unit = np.array([_UV_PER[record.units[i]] for i in ecg])
     finest_uv = float(min(scale / record.adc_gain[i] for scale, i in zip(per_unit, ecg, strict=True)))
     samples, gain_uv = quantised((record.p_signal[:, ecg] * per_unit).T, finest_uv)
-    leads = tuple(record.sig_name[i] for i in ecg)
-    return Recording(f"{stem.parent.name}/{stem.name}", float(record.fs), leads, gain_uv, samples)
+    return Recording(name, float(record.fs), tuple(record.sig_name[i] for i in ecg), gain_uv, samples)
 
 
 def quantised(signal_uv: npt.NDArray[np.float64], gain_uv: float) -> tuple[npt.NDArray[np.int16], float]:

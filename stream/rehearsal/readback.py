@@ -27,8 +27,9 @@ def marks(bootstrap: str, topics: Iterable[Topic]) -> Marks:
 
 
 def records_since(bootstrap: str, topic: Topic, since: Marks) -> Iterator[ConsumerRecord]:
-    """What ``topic`` holds between ``since`` and its end now; each partition in its order. Raises ``Fault`` when that
-    cannot be read within a minute.
+    """What ``topic`` holds between ``since`` and its end now; each partition in its order.
+
+    Raises ``Fault`` when nothing of it comes for a minute.
     """
     with closing(_consumer(bootstrap)) as consumer:
         partitions = [TopicPartition(topic.value, p) for p in range(PARTITIONS)]
@@ -42,6 +43,7 @@ def records_since(bootstrap: str, topic: Topic, since: Marks) -> Iterator[Consum
                 raise Fault(f"{topic.value} could not be read to its end")
             for batch in consumer.poll(timeout_ms=_POLL_MS).values():
                 yield from batch
+                give_up = time.monotonic() + _DEADLINE_S
 
 
 def _consumer(bootstrap: str) -> KafkaConsumer:

@@ -16,7 +16,7 @@ from stream.topics import OBSERVED, Topic
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.events import DeadLetter
-from vitals.findings import FindingBatch
+from vitals.findings import FindingBatch, Findings
 from vitals.risk import RiskBatch
 
 STREAMS: Final = {Topic.ECG: "ecg", Topic.GLUCOSE: "glucose", Topic.IMAGING: "imaging"}
@@ -183,7 +183,8 @@ class _Seen:
     def take(self, record: Stored) -> None:
         match record.topic:
             case Topic.FINDINGS:
-                self._findings(codec.decode(FindingBatch, record.value), record.timestamp_ms)
+                for table in codec.decode(Findings, record.value).tables:
+                    self._findings(table, record.timestamp_ms)
             case Topic.RISK:
                 self.risks += len(codec.decode(RiskBatch, record.value))
             case Topic.ALERTS:

@@ -35,7 +35,7 @@ from vitals import codec
 from vitals.alerts import AlertTransition
 from vitals.clock import Clock
 from vitals.errors import Fault
-from vitals.findings import FindingBatch
+from vitals.findings import Findings
 from vitals.risk import RiskBatch
 
 _log = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ class BoardServer:
         return lambda state, refused: self.ward.feed(name, state, refused)
 
     def _take_findings(self, record: Taken) -> None:
-        self.ward.take_findings(codec.decode(FindingBatch, record.value, record.content_type), record.arrived_us)
+        self.ward.take_findings(codec.decode(Findings, record.value, record.content_type), record.arrived_us)
 
     def _take_risks(self, record: Taken) -> None:
         self.ward.take_risks(codec.decode(RiskBatch, record.value, record.content_type), record.arrived_us)

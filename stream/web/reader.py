@@ -23,6 +23,8 @@ from vitals.errors import Unusable
 _log = logging.getLogger(__name__)
 
 _POLL_MS: Final = 200
+_FETCH_BYTES: Final = 256 * 1024
+"""A fetch waits for so much or for the poll: in a large ward a poll takes many small records at once."""
 _AGAIN_S: Final = 1.0
 
 READING_BACK: Final = "reading-back"
@@ -151,6 +153,7 @@ def open_consumer(kafka: str) -> Iterator[KafkaConsumer]:
         enable_auto_commit=False,
         auto_offset_reset="latest",
         fetch_max_wait_ms=_POLL_MS,
+        fetch_min_bytes=_FETCH_BYTES,
         max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
         allow_auto_create_topics=False,
         bootstrap_timeout_ms=5000,

@@ -15,7 +15,7 @@ from stream.web.alarmlist import AlarmList
 from stream.web.beds import INPUTS, Beds, Section, natural_key
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import Clock
-from vitals.findings import FindingBatch, Verdict
+from vitals.findings import Findings, Verdict
 from vitals.risk import Band, InputState, RiskBatch
 from vitals.units import US_PER_S
 
@@ -44,10 +44,11 @@ class Ward:
         self._refused: dict[str, int] = {}
         self._feeds: dict[str, str] = {}
 
-    def take_findings(self, batch: FindingBatch, arrived_us: int) -> None:
+    def take_findings(self, findings: Findings, arrived_us: int) -> None:
         """One record of ``findings.v1``."""
         with self._lock:
-            self._beds.take(batch, arrived_us)
+            for table in findings.tables:
+                self._beds.take(table, arrived_us)
 
     def take_risks(self, batch: RiskBatch, arrived_us: int) -> None:
         """One record of ``risk.v1``."""

@@ -46,7 +46,7 @@ def _after_a_day() -> Metrics:
             done.stale = Counter(census.stale)
         tally.published(stream, done, now_ms=1)
         tally.progressed(_Half(stream), released=1, owed=0, unsaved_since_us=None)  # type: ignore[arg-type]
-        tally.lag(stream, {Topic.ECG.value: 0})
+        tally.lag(stream, {Topic.ECG.value: 0}, 0)
     for task in (Task.ECG_BEAT, Task.GLUCOSE):
         for rung in (Rung.ONNX_CPU, Rung.RULES):
             tally.slot(SlotNews(task, "active", "abcd", rung, "a test"))

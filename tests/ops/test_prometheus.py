@@ -25,6 +25,8 @@ WORDS = {
     "kind": "technical", "event": "raised", "stage": "ecg.process", "sink": "webhook", "result": "delivered",
 }  # fmt: skip
 """A word for each label: what a worker that is well might say."""
+FAULTS = {"wardwatch_dead_letters_total", "wardwatch_rewinds_total", "wardwatch_checkpoints_unreadable_total"}
+"""What such a worker does not count."""
 
 
 class Worker:
@@ -49,7 +51,7 @@ class Worker:
         """One more of everything that is counted or timed."""
         for row in TABLE:
             labels = {name: WORDS[name] for name in row.labels}
-            if row.kind == "counter" and row.name not in {"wardwatch_dead_letters_total", "wardwatch_rewinds_total"}:
+            if row.kind == "counter" and row.name not in FAULTS:
                 counter = self.metrics.counter[row.name]
                 (counter.labels(**labels) if labels else counter).inc()
             elif row.kind == "histogram":

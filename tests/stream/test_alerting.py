@@ -5,9 +5,10 @@ import math
 import pytest
 
 from stream.alerting import Deciding
-from tests.support.stay import ANN, Stay, at, batch, command
+from tests.support.stay import ANN, Stay, at, batch, command, record
 from vitals.alerts import AlertEvent, Signal
 from vitals.conditions import Condition, Kind, Priority
+from vitals.decision import Taken
 from vitals.errors import Reason, Unusable
 from vitals.findings import FindingBatch, Task, Verdict
 
@@ -422,7 +423,7 @@ def test_a_finding_known_before_changes_nothing() -> None:
     before = stay.deciding.snapshot()
     for second in (1, 0.5):
         decided = stay.rhythm(second)
-        assert (decided.repeated, decided.risks, decided.transitions) == (1, [], [])
+        assert (decided.findings[Taken.KNOWN], decided.risks, decided.transitions) == (1, [], [])
     assert stay.deciding.snapshot() == before
 
 
@@ -449,7 +450,7 @@ def test_a_batch_that_cannot_be_read_is_refused_whole_and_harms_no_other() -> No
         broken(ref=["a", "b"]),
     ]
     deciding = Deciding()
-    decided = deciding.decide([*wrong, good])
+    decided = deciding.decide([*map(record, wrong), record(good)])
     assert [place for place, _ in decided.refused] == list(range(len(wrong)))
     assert {why.reason for _, why in decided.refused} == {Reason.INCONSISTENT, Reason.IMPOSSIBLE_TIME}
     assert [(s.patient, s.event) for s in decided.transitions] == [(ANN, E.RAISED)]
@@ -459,7 +460,7 @@ def test_a_batch_that_cannot_be_read_is_refused_whole_and_harms_no_other() -> No
 def test_an_empty_call_decides_nothing() -> None:
     deciding = Deciding()
     assert deciding.decide([]).risks == []
-    assert deciding.decide([batch(Task.GLUCOSE, [])]).risks == []
+    assert deciding.decide([record(batch(Task.GLUCOSE, []))]).risks == []
     assert deciding.tick(at(0)).transitions == []
     assert deciding.census().unacknowledged == dict.fromkeys(Priority, 0)
 

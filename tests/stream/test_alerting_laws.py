@@ -19,10 +19,12 @@ from tests.support.stay import (
     batch,
     command,
     forecast,
+    record,
 )
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.conditions import Condition
+from vitals.decision import Taken
 from vitals.findings import Task, Verdict
 from vitals.risk import RiskBatch
 
@@ -66,7 +68,7 @@ def wards(draw: st.DrawFn) -> list[Finding]:
 def decide(deciding: Deciding, findings: Iterable[Finding]) -> Decided:
     """One call: a batch for each run of one task."""
     runs = groupby(findings, key=lambda finding: finding[0])
-    return deciding.decide([batch(task, [finding[1:] for finding in run]) for task, run in runs])
+    return deciding.decide([record(batch(task, [finding[1:] for finding in run])) for task, run in runs])
 
 
 def risk_rows(batches: Iterable[RiskBatch]) -> list[tuple[object, ...]]:
@@ -138,6 +140,23 @@ def test_a_crash_loses_doubles_and_changes_nothing(ward: list[Finding], saved_at
     assert second.snapshot() == undisturbed.snapshot()
 
 
+@given(wards(), st.sets(st.integers(0, 60)))
+@settings(max_examples=100, deadline=None)
+def test_alarms_do_not_depend_on_when_the_passing_of_time_is_told(ward: list[Finding], told_before: set[int]) -> None:
+    """As long as it is not told ahead of what is still to come (see ``stream/agents/horizon.py``)."""
+    never, often = Deciding(), Deciding()
+    expected = decide(never, ward).transitions
+    came: list[AlertTransition] = []
+    for k, finding in enumerate(ward):
+        if k in told_before:
+            came += often.tick(min(at(second) for _, _, second, *_ in ward[k:]) - 1).transitions
+        came += decide(often, [finding]).transitions
+    end_us = at(max((finding[2] for finding in ward), default=0.0) + 9000)
+    expected += never.tick(end_us).transitions
+    came += often.tick(end_us).transitions
+    assert sorted(steps(came)) == sorted(steps(expected))
+
+
 @given(wards())
 @settings(max_examples=30, deadline=None)
 def test_findings_that_come_again_change_nothing(ward: list[Finding]) -> None:
@@ -145,7 +164,7 @@ def test_findings_that_come_again_change_nothing(ward: list[Finding]) -> None:
     decide(deciding, ward)
     before = deciding.snapshot()
     again = decide(deciding, ward)
-    assert (again.transitions, again.risks, again.repeated) == ([], [], len(ward))
+    assert (again.transitions, again.risks, again.findings[Taken.KNOWN]) == ([], [], len(ward))
     assert deciding.snapshot() == before
 
 

@@ -17,7 +17,7 @@ from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.conditions import Condition, Kind, Priority
 from vitals.errors import Reason
 from vitals.events import DeadLetter
-from vitals.findings import FindingBatch, Task
+from vitals.findings import FindingBatch, Findings, Task
 from vitals.risk import Band, RiskBatch
 
 SENT = {Topic.ECG: 10, Topic.GLUCOSE: 5, Topic.IMAGING: 3}
@@ -47,7 +47,7 @@ def _findings(*, value: float = 0.9, timestamp_ms: int = 1_250, input_ms: int = 
         end_us=[end_us, end_us], known_us=[5, 5], input_ms=[input_ms, input_ms], verdict=[0, 0],
         columns=["p_normal", "p_pneumonia"], values=[[1 - value, 0.5], [value, None]],
     )  # fmt: skip
-    return Stored(Topic.FINDINGS, timestamp_ms, codec.encode(batch))
+    return Stored(Topic.FINDINGS, timestamp_ms, codec.encode(Findings(tables=[batch])))
 
 
 def _letter(reason: Reason = Reason.PIXELS_MISSING) -> Stored:

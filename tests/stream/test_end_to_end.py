@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from models.registry import Registry
 from stream.checkpoint import Owners
@@ -29,7 +32,7 @@ from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.conditions import Condition
 from vitals.errors import Fate, Reason
-from vitals.events import Command, DeadLetter, ModelRelease, Record
+from vitals.events import Command, DeadLetter, EcgBundle, ModelRelease, Record
 from vitals.findings import BEAT_AFTER_R_US, FindingBatch, Task
 from vitals.risk import RiskBatch
 from vitals.units import US_PER_S
@@ -103,6 +106,31 @@ def test_one_heartbeat_from_the_door_to_the_alarm_and_its_acknowledgement(kafka_
             "the acknowledgement",
         )
     assert worker.stop() == 0
+
+
+def test_a_deployment_that_nobody_can_read_stops_the_line(kafka_topics: str, tmp_path: Path) -> None:
+    start_us = now_us() - 40 * US_PER_S
+    beds = [Bed(f"bed-{b}", heart(30, 60 + b)) for b in range(2)]
+    good = list(bundles("gateway", beds, Pace(start_us, speed=1e9)))
+    newer = [msgspec.structs.replace(codec.decode(EcgBundle, due.value), v=2) for due in good]
+    unread = [dataclasses.replace(good[0], value=codec.encode(bundle)) for bundle in newer * 5]
+    with WorkerProcess(kafka_topics, tmp_path) as worker:
+        send(kafka_topics, unread[:60])  # below a hundred: each is kept
+        worker.wait_until(lambda: worker.total("wardwatch_dead_letters_total") == 60, "sixty letters")
+        send(kafka_topics, unread)
+        assert worker.wait() == 1
+    said = worker.log_tail()
+    assert re.search(r"stopping: \d+ of the last \d+ records cannot be used \(schema-version: \d+\)", said)
+    assert "bed-" not in said
+    kept = {
+        (letter.partition, letter.offset)
+        for letter in (codec.decode(DeadLetter, r.value) for r in read_all(kafka_topics, Topic.DEAD_LETTER.value))
+    }
+    assert 60 <= len(kept) < 60 + len(unread)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka_topics)) as admin:
+        committed = admin.list_group_offsets("wardwatch")["wardwatch"]
+    (place,) = [at.offset for tp, at in committed.items() if tp.topic == Topic.ECG and at.offset > 0]
+    assert place <= len(kept), "nothing is acknowledged that is neither used nor kept"
 
 
 def test_everything_a_ward_can_get_wrong_is_counted_and_harms_nobody(kafka_topics: str, tmp_path: Path) -> None:
@@ -183,6 +211,40 @@ def test_kill_9_twice_and_not_a_finding_is_lost_or_changed(kafka_topics: str, tm
         expected = _undisturbed(kafka_topics)
         worker.wait_until(lambda: by_identity(findings(kafka_topics)).keys() >= expected.keys(), "every finding")
     assert by_identity(findings(kafka_topics)) == expected
+
+
+def test_a_lost_checkpoint_costs_no_memory_of_what_the_log_still_has(kafka_topics: str, tmp_path: Path) -> None:
+    start_us = now_us() - 5 * 3600 * US_PER_S
+    # whole groups of four hours and more: without them no forecast can be made
+    before = [
+        reading(f"person-{p}", start_us + i * 300 * US_PER_S, 100 + 3 * i + p) for i in range(55) for p in range(4)
+    ]
+    after = [reading(f"person-{p}", start_us + 55 * 300 * US_PER_S, 90 + p) for p in range(4)]
+    with WorkerProcess(kafka_topics, tmp_path) as worker:
+        send(kafka_topics, before)
+        worker.wait_until(lambda: worker.total(EVENTS, "glucose", "scored") == len(before), "all readings scored")
+        worker.wait_until(lambda: _glucose_checkpoints(kafka_topics) != {}, "checkpoints")
+        worker.wait_until(lambda: worker.total("wardwatch_checkpoint_age_seconds") == 0, "everything saved")
+    told = len(read_all(kafka_topics, Topic.FINDINGS.value))
+    with closing(KafkaProducer(bootstrap_servers=kafka_topics)) as producer:
+        for key, partition in _glucose_checkpoints(kafka_topics).items():
+            producer.send(Topic.CHECKPOINTS.value, b"\xc1 of a build to come", key=key, partition=partition).get(10)
+    with WorkerProcess(kafka_topics, tmp_path) as worker:
+        assert len(read_all(kafka_topics, Topic.FINDINGS.value)) == told
+        send(kafka_topics, after)
+        worker.wait_until(lambda: worker.total(EVENTS, "glucose", "scored") == len(after), "the next readings scored")
+        assert worker.total("wardwatch_checkpoints_unreadable_total") > 0
+    found = by_identity(findings(kafka_topics))
+    assert found == _undisturbed(kafka_topics)
+
+
+def _glucose_checkpoints(kafka: str) -> dict[bytes, int]:
+    """Partitions by key."""
+    return {
+        r.key: r.partition
+        for r in read_all(kafka, Topic.CHECKPOINTS.value)
+        if r.value and r.key.startswith(b"glucose/")
+    }
 
 
 def _undisturbed(kafka: str) -> dict[tuple[str, str, str, int], bytes]:

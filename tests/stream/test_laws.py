@@ -12,33 +12,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.registry import Registry
+from stream.alerting import Deciding
 from stream.checkpoint import Owners
-from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, begin_serving, open_slots
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot
 from stream.observing import ObserveEcg, Observing
 from stream.pipeline import Products
 from stream.topics import Topic
 from tests.support.findings import by_identity, decoded
 from tests.support.ward import RATE_HZ, heart
 from vitals import codec
+from vitals.conditions import Condition
 from vitals.errors import Reason
 from vitals.events import Checkpoint, EcgBundle, Record
-from vitals.findings import FindingBatch, Task
+from vitals.findings import FindingBatch, Findings, Task
 from vitals.units import US_PER_S
 
 START_US = 1_700_000_000 * US_PER_S
 TOLD = Observing(max_patients=100, clock_ahead_us=2**61, archive_share=0.0)
 SECONDS = 12
-BEDS = {f"bed-{i}": heart(SECONDS, 55 + 20 * i, stops_at_s=8.0 if i == 2 else None, seed=i) for i in range(3)}
+BEDS = {f"bed-{i}": heart(SECONDS, 55 + 20 * i, stops_at_s=5.0 if i == 2 else None, seed=i) for i in range(3)}
 ARRIVAL = frozenset({"input_ms"})
-
-
-@pytest.fixture(scope="module")
-def slot(tmp_path_factory: pytest.TempPathFactory) -> ModelSlot:
-    slots = open_slots(lambda news: None)
-    begin_serving(Registry.seeded(tmp_path_factory.mktemp("registry"), SHIPPED_BUNDLES), slots)
-    slots[Task.ECG_BEAT].between_batches()
-    return slots[Task.ECG_BEAT]
 
 
 def bundle(parts: list[tuple[str, int, int]]) -> EcgBundle:
@@ -65,6 +58,24 @@ def findings(products: list[Products]) -> list[FindingBatch]:
     return decoded(m.value for p in products for m in p.messages if m.topic is Topic.FINDINGS and m.value)
 
 
+def decisions(products: list[Products]) -> tuple[dict[tuple[str, int], object], list[object]]:
+    """Risks by (patient, time) and the steps of everybody's alarms, as the decide half makes them."""
+    deciding: dict[int | None, Deciding] = {}
+    risks: dict[tuple[str, int], object] = {}
+    steps: list[object] = []
+    for message in (m for p in products for m in p.messages if m.topic is Topic.FINDINGS and m.value):
+        made = deciding.setdefault(message.partition, Deciding()).decide([codec.decode(Findings, message.value)])
+        for batch in made.risks:
+            for i, name in enumerate(zip(batch.patients, batch.time_us, strict=True)):
+                row = (batch.probability[i], batch.lower[i], batch.upper[i], batch.band[i])
+                assert risks.setdefault(name, (*row, [column[i] for column in batch.end_us])) == (
+                    *row,
+                    [column[i] for column in batch.end_us],
+                )
+        steps += [msgspec.structs.replace(step, input_ms=0) for step in made.transitions]
+    return risks, sorted(steps, key=lambda step: (step.patient, step.alert_id, step.step, step.time_us))
+
+
 def by_the_second() -> list[EcgBundle]:
     rate = round(RATE_HZ)
     return [bundle([(name, s * rate, (s + 1) * rate) for name in BEDS]) for s in range(SECONDS)]
@@ -80,10 +91,19 @@ def expected(slot: ModelSlot) -> dict[tuple[str, str, str, int], bytes]:
     return found
 
 
+@pytest.fixture(scope="module")
+def undisturbed(slot: ModelSlot) -> tuple[dict[tuple[str, int], object], list[object]]:
+    half, owners = ObserveEcg(slot, TOLD), Owners(0)
+    risks, steps = decisions([half.process([record], owners) for record in records(by_the_second())])
+    assert len(risks) >= 2 * len(BEDS)
+    assert Condition.ASYSTOLE in {step.condition for step in steps}
+    return risks, steps
+
+
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_any_cutting_and_bundling_gives_the_same_findings(
-    data: st.DataObject, slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes]
+def test_any_cutting_and_bundling_gives_the_same_findings_risks_and_alarms(
+    data: st.DataObject, slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes], undisturbed: object
 ) -> None:
     total = round(SECONDS * RATE_HZ)
     cuts = {name: sorted({0, total, *data.draw(st.lists(st.integers(1, total - 1), max_size=12))}) for name in BEDS}
@@ -100,6 +120,7 @@ def test_any_cutting_and_bundling_gives_the_same_findings(
         products.append(half.process(pending[:n], owners))
         pending = pending[n:]
     assert by_identity(findings(products), leave_out=ARRIVAL) == expected
+    assert decisions(products) == undisturbed
     chunks = sum(len(b.patients) for b in bundles)
     refused = sum((p.refused for p in products), Counter())
     assert sum(p.scored for p in products) + refused.total() + (products[-1].waiting or 0) == chunks

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from vitals import codec
-from vitals.findings import FindingBatch
+from vitals.findings import FindingBatch, Findings
 
 Identity = tuple[str, str, str, int]
+
+
+def each(batches: Iterable[FindingBatch]) -> Iterator[tuple[Identity, dict[str, object]]]:
+    """Every finding: its name, and what it says by field."""
+    for batch in batches:
+        for i in range(len(batch)):
+            identity = (batch.patients[batch.row[i]], batch.task.value, batch.spec, batch.end_us[i])
+            yield (
+                identity,
+                {
+                    "model": batch.model,
+                    "engine": batch.engine,
+                    "known_us": batch.known_us[i],
+                    "input_ms": batch.input_ms[i],
+                    "verdict": batch.verdict[i],
+                    "values": {name: batch.values[c][i] for c, name in enumerate(batch.columns)},
+                    "ref": batch.ref[i] if batch.ref else "",
+                },
+            )
 
 
 def by_identity(batches: Iterable[FindingBatch], *, leave_out: frozenset[str] = frozenset()) -> dict[Identity, bytes]:
@@ -18,21 +37,10 @@ def by_identity(batches: Iterable[FindingBatch], *, leave_out: frozenset[str] = 
     ``leave_out``: fields that may differ (``input_ms`` between two runs with other arrival times).
     """
     found: dict[Identity, bytes] = {}
-    for batch in batches:
-        for i in range(len(batch)):
-            identity = (batch.patients[batch.row[i]], batch.task.value, batch.spec, batch.end_us[i])
-            fields = {
-                "model": batch.model,
-                "engine": batch.engine,
-                "known_us": batch.known_us[i],
-                "input_ms": batch.input_ms[i],
-                "verdict": batch.verdict[i],
-                "values": {name: batch.values[c][i] for c, name in enumerate(batch.columns)},
-                "ref": batch.ref[i] if batch.ref else "",
-            }
-            content = msgspec.msgpack.encode({k: v for k, v in fields.items() if k not in leave_out})
-            other = found.setdefault(identity, content)
-            assert other == content, f"two findings of one name: {_difference(other, content)}"
+    for identity, fields in each(batches):
+        content = msgspec.msgpack.encode({k: v for k, v in fields.items() if k not in leave_out})
+        other = found.setdefault(identity, content)
+        assert other == content, f"two findings of one name: {_difference(other, content)}"
     return found
 
 
@@ -42,5 +50,5 @@ def _difference(one: bytes, other: bytes) -> str:
 
 
 def decoded(values: Iterable[bytes]) -> list[FindingBatch]:
-    """The batches in the values of ``findings.v1``."""
-    return [codec.decode(FindingBatch, value) for value in values]
+    """The tables in the values of ``findings.v1``."""
+    return [table for value in values for table in codec.decode(Findings, value).tables]

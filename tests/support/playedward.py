@@ -34,6 +34,7 @@ from vitals.findings import (
     FORECAST_HORIZONS_MIN,
     FORECAST_QUANTILES,
     FindingBatch,
+    Findings,
     Task,
     Verdict,
 )
@@ -222,8 +223,9 @@ class PlayedWard:
                 columns=list(COLUMNS[task]),
                 values=[[row[3].get(name) for row in mine] for name in COLUMNS[task]],
             )
-            self._send(Topic.FINDINGS, batch, partition=partition)
-            self._publish(partition, self._deciding[partition].decide([batch]))
+            findings = Findings(tables=[batch])
+            self._send(Topic.FINDINGS, findings, partition=partition)
+            self._publish(partition, self._deciding[partition].decide([findings]))
 
     def _publish(self, partition: int, decided: Decided) -> None:
         for risks in decided.risks:

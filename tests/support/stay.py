@@ -8,7 +8,7 @@ from stream.alerting import Decided, Deciding
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.conditions import Condition
 from vitals.events import Command
-from vitals.findings import COLUMNS, FORECAST_HORIZONS_MIN, FindingBatch, Task, Verdict
+from vitals.findings import COLUMNS, FORECAST_HORIZONS_MIN, FindingBatch, Findings, Task, Verdict
 
 START_US = 1_700_000_000_000_000
 ANN = "patient-ann"
@@ -62,6 +62,11 @@ def batch(task: Task, rows: Sequence[Row], *, engine: str = "onnx-cpu", model: s
     )
 
 
+def record(*tables: FindingBatch) -> Findings:
+    """Tables of one step as they go out."""
+    return Findings(tables=list(tables))
+
+
 def command(action: str, when_s: float, /, *, patient: str = ANN, **details: object) -> Command:
     """A nurse's command, given so many seconds into the stay."""
     stated = {"who": "n.okafor", "role": "nurse", "reason": "at the bed"} | details
@@ -85,7 +90,7 @@ class Stay:
         engine: str = "onnx-cpu",
     ) -> Decided:
         """One finding."""
-        decided = self.deciding.decide([batch(task, [(self.patient, seconds, values, verdict)], engine=engine)])
+        decided = self.deciding.decide([record(batch(task, [(self.patient, seconds, values, verdict)], engine=engine))])
         assert not decided.refused
         self.steps += decided.transitions
         return decided

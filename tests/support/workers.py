@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -21,21 +22,25 @@ _COLD_START_S = 240.0  # the first worker on a machine compiles the signal path
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
+def environment_of(kafka: str, state: Path, port: int, settings: Mapping[str, str]) -> dict[str, str]:
+    """Ours, with the settings of a worker that saves every second instead of those that a person may have set."""
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("WARDWATCH_")},
+        "WARDWATCH_KAFKA": kafka,
+        "WARDWATCH_STATE": str(state),
+        "WARDWATCH_HTTP_PORT": str(port),
+        "WARDWATCH_CHECKPOINT_S": "1",
+        **{f"WARDWATCH_{name.upper()}": value for name, value in settings.items()},
+    }
+
+
 class WorkerProcess:
     """``python -m stream worker`` with settings of its own. ``state`` outlives it, as a pod's volume would."""
 
     def __init__(self, kafka: str, state: Path, **settings: str) -> None:
         self.port = free_ports(1)[0]
         self.log = state / "worker.log"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("WARDWATCH_")},
-            "WARDWATCH_KAFKA": kafka,
-            "WARDWATCH_STATE": str(state),
-            "WARDWATCH_HTTP_PORT": str(self.port),
-            "WARDWATCH_WORKER_ID": "test",
-            "WARDWATCH_CHECKPOINT_S": "1",
-            **{f"WARDWATCH_{name.upper()}": value for name, value in settings.items()},
-        }
+        self._environment = environment_of(kafka, state, self.port, {"worker_id": "test", **settings})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -66,6 +71,11 @@ class WorkerProcess:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=30)
+
+    def wait(self) -> int:
+        """The exit status of a worker that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout=_DEADLINE_S)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -68,7 +68,7 @@ def test_the_card_states_people_figures_gate_and_recipe(first: tuple[Places, Run
     bundle = Registry(at.registry).current(Task.BREAST)
     assert bundle is not None
     card = bundle.read(CARD_FILE).decode()
-    assert f"On the {run.challenger.people} held-out people" in card
+    assert f"On the {run.challenger.people} held-out images" in card
     assert f"auroc: {run.challenger.metrics['auroc']:.3f} [" in card
     assert run.dataset in card
     assert all(verdict.rule in card for verdict in run.verdicts)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.alerting import Deciding
-from tests.support.stay import ANN, CALM_RHYTHM, NORMAL_BEAT, START_US, Stay, at, batch, forecast
+from tests.support.stay import ANN, CALM_RHYTHM, NORMAL_BEAT, START_US, Stay, at, batch, forecast, record
 from vitals import codec
 from vitals.bed import BED, TASK_INDEX, TASKS, blank
 from vitals.findings import Task, Verdict
@@ -186,7 +186,7 @@ def test_a_risk_comes_every_five_seconds_of_the_ecg_each_patient_on_a_second_of_
     risks: list[tuple[str, int]] = []
     for second in range(60):
         rows = [(patient, float(second), CALM_RHYTHM, Verdict.GOOD) for patient in patients]
-        for out in deciding.decide([batch(Task.ECG_RHYTHM, rows)]).risks:
+        for out in deciding.decide([record(batch(Task.ECG_RHYTHM, rows))]).risks:
             risks += zip(out.patients, out.time_us, strict=True)
     for patient in patients:
         times = [time_us for name, time_us in risks if name == patient]
@@ -226,9 +226,9 @@ def test_every_glucose_and_imaging_finding_makes_a_risk_on_the_clock_of_the_ecg(
 
 def test_a_risk_names_the_findings_and_models_it_rests_on() -> None:
     deciding = Deciding()
-    deciding.decide([batch(Task.GLUCOSE, [(ANN, 10, CALM_GLUCOSE, Verdict.GOOD)], model="glucose-b")])
-    deciding.decide([batch(Task.PNEUMONIA, [(ANN, 20, {"p_pneumonia": 0.1}, Verdict.GOOD)], model="chest-a")])
-    (risks,) = deciding.decide([batch(Task.ECG_RHYTHM, [(ANN, 30, CALM_RHYTHM, Verdict.GOOD)])]).risks
+    deciding.decide([record(batch(Task.GLUCOSE, [(ANN, 10, CALM_GLUCOSE, Verdict.GOOD)], model="glucose-b"))])
+    deciding.decide([record(batch(Task.PNEUMONIA, [(ANN, 20, {"p_pneumonia": 0.1}, Verdict.GOOD)], model="chest-a"))])
+    (risks,) = deciding.decide([record(batch(Task.ECG_RHYTHM, [(ANN, 30, CALM_RHYTHM, Verdict.GOOD)]))]).risks
     assert risks.inputs == list(TASKS)
     used = {t: (risks.end_us[k][0], risks.model[k][0]) for k, t in enumerate(risks.inputs)}
     named = {t: (end, risks.models[m] if m >= 0 else None) for t, (end, m) in used.items()}
@@ -245,7 +245,7 @@ def test_a_risk_names_the_findings_and_models_it_rests_on() -> None:
 def test_risks_survive_the_wire_with_what_is_not_known_as_null(content_type: str) -> None:
     deciding = Deciding()
     rows = [("ann", 1.0, {"p_pneumonia": 0.5}, Verdict.GOOD), ("bob", 2.0, {"p_pneumonia": 0.5}, Verdict.GOOD)]
-    (risks,) = deciding.decide([batch(Task.PNEUMONIA, rows)]).risks
+    (risks,) = deciding.decide([record(batch(Task.PNEUMONIA, rows))]).risks
     assert risks.probability == [None, None]
     assert codec.decode(RiskBatch, codec.encode(risks, content_type), content_type) == risks
     assert "ann" not in repr(risks)

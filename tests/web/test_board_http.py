@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from stream.broker import free_ports
 from stream.web.board import BoardServer
-from tests.support.stay import CALM_RHYTHM, at, batch
+from tests.support.stay import CALM_RHYTHM, at, batch, record
 from vitals.clock import SystemClock
 from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_QUANTILES, Task, Verdict
 
@@ -44,7 +44,7 @@ def run(test: Callable[[BoardServer, TestClient], Awaitable[None]], **settings: 
 
 def enter(board: BoardServer, count: int) -> None:
     rows = [(f"bed-{i}", 1.0, CALM_RHYTHM, Verdict.GOOD) for i in range(count)]
-    board.ward.take_findings(batch(Task.ECG_RHYTHM, rows), at(1))
+    board.ward.take_findings(record(batch(Task.ECG_RHYTHM, rows)), at(1))
 
 
 def test_the_page_and_all_its_parts_are_served_from_here_and_locked_down() -> None:
@@ -215,4 +215,4 @@ def _connect_and_never_read(port: int | None) -> socket.socket:
 def _change_everything(board: BoardServer, step: int) -> None:
     values = {f"h{h:02d}_q{q:02d}": 100.5 + h + q for h in FORECAST_HORIZONS_MIN for q in FORECAST_QUANTILES}
     rows = [(f"bed-{i}", 300.0 * step, values | {"glucose_mg_dl": 90.0 + step % 50}, Verdict.GOOD) for i in range(64)]
-    board.ward.take_findings(batch(Task.GLUCOSE, rows), at(300 * step))
+    board.ward.take_findings(record(batch(Task.GLUCOSE, rows)), at(300 * step))

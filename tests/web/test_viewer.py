@@ -12,7 +12,7 @@ from stream.web import tiles
 from stream.web.traces import Chunk, Traces
 from stream.web.viewer import Viewer, pack_traces, parse_view
 from stream.web.ward import Ward
-from tests.support.stay import CALM_RHYTHM, Stay, at, batch
+from tests.support.stay import CALM_RHYTHM, Stay, at, batch, record
 from vitals.clock import ManualClock
 from vitals.findings import Task, Verdict
 
@@ -20,7 +20,7 @@ from vitals.findings import Task, Verdict
 def ward_of(count: int, clock: ManualClock | None = None) -> Ward:
     ward = Ward(clock or ManualClock(at(1)), 1000)
     rows = [(f"bed-{i}", 1.0, CALM_RHYTHM, Verdict.GOOD) for i in range(count)]
-    ward.take_findings(batch(Task.ECG_RHYTHM, rows), at(1))
+    ward.take_findings(record(batch(Task.ECG_RHYTHM, rows)), at(1))
     return ward
 
 
@@ -38,7 +38,7 @@ def test_the_first_frames_hold_the_page_and_the_next_only_what_changed() -> None
     assert (first["type"], first["total"], first["pages"], len(first["order"])) == ("ward", 40, 3, 16)
     assert [bed["bed"] for bed in beds_in(frames)] == [f"bed-{i}" for i in range(16)]
     assert viewer.next_frames() == ([], None)
-    ward.take_findings(batch(Task.GLUCOSE, [("bed-3", 2.0, {"glucose_mg_dl": 99.0}, Verdict.GOOD)]), at(2))
+    ward.take_findings(record(batch(Task.GLUCOSE, [("bed-3", 2.0, {"glucose_mg_dl": 99.0}, Verdict.GOOD)])), at(2))
     (bed,) = beds_in(viewer.next_frames()[0])
     assert set(bed) == {"key", "bed", "glucose"}
 

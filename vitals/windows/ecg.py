@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vitals import units, usual
+from vitals.qrs import DERIVED
 from vitals.rows import Rows, RowTable
 from vitals.runs import Outcome
 from vitals.signal import LEADS, RATE_HZ
 from vitals.usual import CONTEXT
-from vitals.windows.ecgpath import BEAT, RHYTHM, STATE, advance, most_beats
+from vitals.windows.ecgpath import BEAT, RHYTHM, STATE, advance, most_beats, recall
 
 __all__ = [
     "BEAT_SAMPLES",
@@ -107,7 +108,8 @@ class EcgWindows:
     """The signal path of many patients, one row each."""
 
     def __init__(self) -> None:
-        self._table = RowTable(f"{BEAT_SPEC} {RHYTHM_SPEC}", np.zeros((), STATE))
+        self._table = RowTable(f"{BEAT_SPEC} {RHYTHM_SPEC}", np.zeros((), STATE), derived=DERIVED[0][0])
+        self._waiting = 0
 
     def add(self, n: int) -> Rows:
         """int32[n]: rows of new patients."""
@@ -115,6 +117,7 @@ class EcgWindows:
 
     def free(self, rows: Rows) -> None:
         """Forget the patients in ``rows``."""
+        self._waiting -= int(self.waiting_of(rows).sum())
         self._table.data["waiting"][rows] = 0
         self._table.free(rows)
 
@@ -122,14 +125,21 @@ class EcgWindows:
         """The state of ``rows`` as bytes."""
         return self._table.snapshot(rows)
 
+    def rows_in(self, state: bytes) -> int:
+        """How many rows this is a snapshot of. Raises ``ValueError`` for any other bytes."""
+        return self._table.rows_in(state)
+
     def restore(self, rows: Rows, state: bytes) -> None:
         """Put a snapshot of as many rows into ``rows``. Raises ``ValueError`` for any other bytes."""
+        was = int(self.waiting_of(rows).sum())
         self._table.restore(rows, state)
+        recall(self._table.data, rows)
+        self._waiting += int(self.waiting_of(rows).sum()) - was
 
     @property
     def waiting(self) -> int:
         """Chunks of all patients that wait in an open window."""
-        return int(self._table.data["waiting"].sum())
+        return self._waiting
 
     def waiting_of(self, rows: Rows) -> npt.NDArray[np.int32]:
         """int32[rows]: chunks that wait in an open window."""
@@ -173,6 +183,7 @@ class EcgWindows:
             parts.append(beats[:n_beats])
             if done == c:
                 break
+        self._waiting += int((outcome == Outcome.TAKEN).sum() - scored.sum() - cut.sum())
         beat = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return EcgStep(
             outcome,

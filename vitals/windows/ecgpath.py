@@ -42,6 +42,7 @@ STATE: Final = np.dtype(
         ("known_us", np.int64),
         ("second", np.int64),  # the rhythm window that is open
         ("waiting", np.int32, (2,)),  # chunks that begin in it, and in the next
+        *qrs.DERIVED,
     ],
     align=True,
 )
@@ -132,6 +133,13 @@ def advance(
         offset += np.int64(count) * n_leads[chunk]
         chunk += 1
     return chunk, offset, n_beats, n_rhythms
+
+
+@kernel
+def recall(table, rows):
+    """Make what a snapshot leaves out anew, for the patients in ``rows``."""
+    for row in rows:
+        qrs.recall(table[row])
 
 
 @kernel

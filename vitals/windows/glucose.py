@@ -81,6 +81,10 @@ class GlucoseWindows:
         """The state of ``rows`` as bytes."""
         return self._table.snapshot(rows)
 
+    def rows_in(self, state: bytes) -> int:
+        """How many rows this is a snapshot of. Raises ``ValueError`` for any other bytes."""
+        return self._table.rows_in(state)
+
     def restore(self, rows: Rows, state: bytes) -> None:
         """Put a snapshot of as many rows into ``rows``. Raises ``ValueError`` for any other bytes."""
         self._table.restore(rows, state)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from models.registry import Registry
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, begin_serving, open_slots
+from vitals.findings import Task
+
+
+@pytest.fixture(scope="module")
+def slot(tmp_path_factory: pytest.TempPathFactory) -> ModelSlot:
+    """The shipped beat model, serving."""
+    slots = open_slots(lambda news: None)
+    begin_serving(Registry.seeded(tmp_path_factory.mktemp("registry"), SHIPPED_BUNDLES), slots)
+    slots[Task.ECG_BEAT].between_batches()
+    return slots[Task.ECG_BEAT]
