@@ -19,6 +19,7 @@ from types import FrameType
 from typing import IO
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_AGAIN_S = 0.05
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -63,19 +64,32 @@ def stop(process: subprocess.Popen[bytes], grace_s: float) -> int:
 def signals_as_interrupt() -> Iterator[threading.Event]:
     """SIGTERM, SIGHUP and SIGINT raise ``KeyboardInterrupt``, so that every ``finally`` runs. Main thread only.
 
-    SIGINT too: a shell that starts us in the background has it ignored, and Python then leaves it so. The event says
-    that one came: the Kafka client runs a loop of its own inside its calls, which swallows whatever is raised there, so
-    whoever goes on for long must look at it.
+    SIGINT too: a shell that starts us in the background has it ignored, and Python then leaves it so. The Kafka client
+    runs a loop of its own inside its calls, which swallows whatever is raised there and may then wait for ever for what
+    it dropped: a signal that comes inside it is raised once the call is over. The event says at once that one came.
     """
     came = threading.Event()
 
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
+    def interrupt(signum: int, frame: FrameType | None) -> None:
         came.set()
-        raise KeyboardInterrupt(signal.Signals(signum).name)
+        if _inside_kafka(frame):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            raise KeyboardInterrupt(signal.Signals(signum).name)
 
-    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    caught = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM)
+    before = {signum: signal.signal(signum, interrupt) for signum in caught}
     try:
         yield came
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in before.items():
             signal.signal(signum, handler)
+
+
+def _inside_kafka(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "kafka":
+            return True
+        frame = frame.f_back
+    return False

@@ -60,9 +60,9 @@ class Asked:
 def main(argv: list[str]) -> int:
     """``python -m stream demo``. 0: ended by Ctrl-C, or the laws hold; 1: they do not, or something is missing."""
     asked = _asked(argv)
-    with children.signals_as_interrupt() as ending:
+    with children.signals_as_interrupt():
         try:
-            return _run(asked, ending)
+            return _run(asked)
         except KeyboardInterrupt:
             _say("Everything is stopped.")
             return 1 if asked.seconds else 0
@@ -93,7 +93,7 @@ def _asked(argv: list[str]) -> Asked:
     return Asked(**vars(asked))
 
 
-def _run(asked: Asked, ending: threading.Event) -> int:
+def _run(asked: Asked) -> int:
     with ExitStack() as stack:
         reading = _in_background(stack)
         _say("Starting Kafka")
@@ -108,7 +108,7 @@ def _run(asked: Asked, ending: threading.Event) -> int:
         before = _settled(worker, lambda _: True) if asked.kafka else Counted({}, {})
         start_us = SystemClock().now_us() + round(_PAST_S * US_PER_S)
         with closing(Sender(bootstrap)) as sender:
-            seconds = _rehearse(asked, cast, sender, worker, bootstrap, start_us, ending)
+            seconds = _rehearse(asked, cast, sender, worker, bootstrap, start_us)
         _say("Waiting until the worker has caught up")
         counted = _settled(worker, lambda now: now.since(before).whole(sender.events)).since(before)
         stored = _stored(bootstrap, since)
@@ -146,7 +146,6 @@ def _rehearse(
     worker: DemoWorker,
     bootstrap: str,
     start_us: int,
-    ending: threading.Event,
 ) -> float:
     """Sends and shows how it goes for the seconds asked for, or until Ctrl-C. The seconds that it took."""
     line = StatusLine(len(cast.patients))
@@ -157,8 +156,6 @@ def _rehearse(
         gateways = stack.enter_context(_playing(cast, sender, asked.speed, start_us))
         while asked.seconds is None or time.monotonic() - begin < asked.seconds:
             worker.must_run()
-            if ending.is_set():
-                raise KeyboardInterrupt
             if not gateways.is_alive():
                 break
             line.show(time.monotonic() - begin, sender.events.total(), Scrape.of(worker.metrics()))
