@@ -86,6 +86,12 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("wardwatch_rewinds_total", "counter", ("topic",), "offset gaps found and sought back"),
     MetricSpec("wardwatch_dead_letters_total", "counter", ("stream", "reason"), "kept in the dead-letter topic"),
     MetricSpec("wardwatch_notifications_total", "counter", ("sink", "result"), "notifications by their end"),
+    MetricSpec(
+        "wardwatch_self_test_delivered_timestamp_seconds",
+        "gauge",
+        ("sink", "partition"),
+        "when this sink last took the alarm of a partition's self-test (at first: when it began to wait)",
+    ),
     MetricSpec("wardwatch_notify_backlog", "gauge", ("sink",), "notifications not yet delivered"),
 )
 

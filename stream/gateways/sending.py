@@ -56,6 +56,10 @@ class Sender:
             raise Fault(f"the broker did not confirm what was sent: {error}") from error
         finally:
             self._producer.close(timeout=_PATIENCE_S)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ``Fault`` when something that was handed over was refused."""
         if self._refused:
             raise Fault(f"the broker refused {len(self._refused)} messages, the first with {self._refused[0]}")
 

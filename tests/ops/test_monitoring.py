@@ -185,6 +185,7 @@ def test_a_dashboard_takes_its_data_from_the_provisioned_source(path: Path) -> N
         (("alertname=WardAlarm", "source=ward", "priority=low", "alert_id=a"), "bedside"),
         (("alertname=WardAlarmMuted", "source=ward", "alert_id=a"), "nobody"),
         (("alertname=Watchdog", "severity=none"), "dead-man"),
+        (("alertname=WardSelfTest", "source=ward-self-test", "partition=3"), "dead-man"),
         (("alertname=WorkerDown", "severity=page"), "operators"),
         (("alertname=DeadLetters", "severity=ticket"), "operators"),
         (("alertname=SomethingElse",), "operators"),

@@ -23,6 +23,7 @@ WORDS = {
     "stream": "ecg", "half": "ecg", "topic": "ecg.v1", "outcome": "scored", "reason": "", "task": "ecg-beat",
     "engine": "onnx-cpu", "rung": "onnx-cpu", "bundle": "abcd", "condition": "asystole", "priority": "low",
     "kind": "technical", "event": "raised", "stage": "ecg.process", "sink": "webhook", "result": "delivered",
+    "partition": "0",
 }  # fmt: skip
 """A word for each label: what a worker that is well might say."""
 FAULTS = {"wardwatch_dead_letters_total", "wardwatch_rewinds_total", "wardwatch_checkpoints_unreadable_total"}
