@@ -26,7 +26,7 @@ VARIABLES = {row.variable for row in TABLE}
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_manifest_fits_the_schema_of_kubernetes(folder: str, version: str) -> None:
     found = manifests(folder)
-    assert len(found) == 16
+    assert len(found) == 17
     for one in found:
         kubernetes_validate.validate(one, version, strict=True)
 
