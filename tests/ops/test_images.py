@@ -149,7 +149,7 @@ def test_every_service_that_another_speaks_of_is_there() -> None:
         for lookup in found["dns_sd_configs"]
         for name in lookup["names"]
     }
-    assert names == {"worker", "self-test", "alertmanager"}
+    assert names == {"worker", "self-test", "trainer", "alertmanager"}
     assert names <= services.keys()
     receivers = re.findall(r"url: http://([\w-]+):", (ROOT / "monitoring" / "alertmanager.yml").read_text())
     assert {f"{name}:host-gateway" for name in receivers} == set(services["alertmanager"]["extra_hosts"])

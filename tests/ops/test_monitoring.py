@@ -15,6 +15,7 @@ from stream.metrics import TABLE
 from stream.topics import Topic
 from tests.support.promql import OF_THE_SCRAPE, exported, groupings, selectors
 from tests.support.tools import said_by
+from trainer.metrics import TABLE as TRAINER_TABLE
 from vitals.conditions import Kind, Priority
 from vitals.errors import Reason
 
@@ -33,7 +34,7 @@ WORDS: dict[str, frozenset[str]] = {
     "half": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "stream": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "rung": frozenset({"tensorrt", "onnx-cuda", "onnx-cpu", "rules"}),
-    "job": frozenset({"worker", "self-test"}),
+    "job": frozenset({"worker", "self-test", "trainer"}),
 }
 """The words that the service writes into a label, where they are a closed set."""
 
@@ -72,7 +73,7 @@ def test_promtool_accepts_the_scrape_configuration_and_its_rules() -> None:
 
 def test_every_rule_fires_where_it_should_and_stays_quiet_where_it_should() -> None:
     said = said_by("promtool", "test", "rules", *TEST_FILES)
-    assert said.count("SUCCESS") == len(TEST_FILES) == 5
+    assert said.count("SUCCESS") == len(TEST_FILES) == 6
 
 
 def test_promtool_finds_a_rule_that_does_not_do_what_its_test_says(tmp_path: Path) -> None:
@@ -174,6 +175,7 @@ def test_every_metric_of_the_table_is_looked_at_by_a_rule_or_a_panel() -> None:
     looked_at = {selector.name for _, query in QUERIES for selector in selectors(query)}
     shown = {row.name for row in TABLE if {row.name, f"{row.name}_bucket"} & looked_at}
     assert {row.name for row in TABLE} == shown
+    assert looked_at >= TRAINER_TABLE.keys()
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)

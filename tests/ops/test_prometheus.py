@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import wfdb
+from prometheus_client import start_http_server
 
 from stream.broker import JavaNode, free_ports
 from stream.gateways import wfdb as monitor
@@ -23,10 +24,13 @@ from stream.gateways.schedule import Pace
 from stream.gateways.sending import Sender, play
 from stream.gateways.wfdb import Bed, bundles
 from tests.ops.test_monitoring import DASHBOARDS
+from tests.support.kept import keep_run
 from tests.support.monitors import Served, alertmanager, prometheus
 from tests.support.receivers import HttpReceiver, Post, http_receiver, until
 from tests.support.ward import image, reading
 from tests.support.workers import WorkerProcess, environment_of
+from trainer.config import TRAINED_TASKS
+from trainer.metrics import registry_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.prometheus]
 
@@ -96,6 +100,20 @@ def _self_test(kafka: str, folder: Path) -> Iterator[str]:
         sender.wait()
 
 
+@contextmanager
+def _trainer(folder: Path) -> Iterator[str]:
+    """A trainer that had its turn an hour ago, as `trainer watch --metrics-port` tells of it."""
+    for task in TRAINED_TASKS:
+        keep_run(folder, task, round(time.time()) - 3600, bundle="abcd")
+    server, thread = start_http_server(0, "127.0.0.1", registry_of(folder))
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.fixture
 def site(kafka_topics: str, tmp_path: Path) -> Iterator[Site]:
     """Everything, well: only the dead man's signs of life go out."""
@@ -104,11 +122,12 @@ def site(kafka_topics: str, tmp_path: Path) -> Iterator[Site]:
         alertmanager(tmp_path, people.address) as manager,
         WorkerProcess(kafka_topics, tmp_path, alertmanager=manager.address, clock_ahead_s="86400") as worker,
         _self_test(kafka_topics, tmp_path) as self_test,
-        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test) as server,
+        _trainer(tmp_path) as trainer,
+        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test, trainer) as server,
     ):
         made = Site(kafka_topics, worker, manager, server, people)
         people.wait_for(lambda posts: {"Watchdog", "WardSelfTest"} <= set(_named(posts, "/dead-man")), 60)
-        until(lambda: made.data("up") == [1.0, 1.0], "both are scraped")
+        until(lambda: made.data("up") == [1.0, 1.0, 1.0], "all are scraped")
         yield made
 
 
