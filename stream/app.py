@@ -194,7 +194,7 @@ class Worker:
         threading.Thread(target=_end_when_stalled, args=(self._health,), name="watch", daemon=True).start()
         running: list[Coroutine[Any, Any, None]] = [self._supervise()]
         for door in self._doors:
-            running += [door.corridor.run(), door.watch()]
+            running += [door.corridor.run(), door.watch(), door.meter()]
         if role in _OBSERVE:
             running.append(
                 control.follow_releases(

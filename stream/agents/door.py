@@ -92,6 +92,18 @@ class Door:
                 if quiet and self._end(tp) > line.next_offset:
                     await self._rewind(tp, line, now_s)
 
+    async def meter(self) -> None:
+        """Nothing is fetched for a full inbox. An agent that waited instead would in time hold up all the others."""
+        while True:
+            await self.corridor.inbox.full()
+            held = list(self._lines)
+            for tp in held:
+                self._app.consumer.on_buffer_full(tp)
+            await self.corridor.inbox.room()
+            for tp in held:
+                if tp in self._lines:
+                    self._app.consumer.on_buffer_drop(tp)
+
     async def _take(self, stream: Any) -> AsyncIterator[None]:
         async for event in stream.noack().events():
             await self._admit(event)
@@ -116,7 +128,7 @@ class Door:
             _log.warning("%s: %d records are not in the log", message.topic, message.offset - line.next_offset)
         line.next_offset = message.offset + 1
         line.moved_s, line.rewinds = now_s, 0
-        await self.corridor.inbox.put(Delivery(record_of(message, round((message.timestamp or 0.0) * 1000)), event.ack))
+        self.corridor.inbox.put(Delivery(record_of(message, round((message.timestamp or 0.0) * 1000)), event.ack))
 
     async def _rewind(self, tp: TP, line: _Line, now_s: float) -> None:
         if now_s - line.rewound_s < _REWIND_S:
