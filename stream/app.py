@@ -60,6 +60,7 @@ _HEARTBEAT_S: Final = 1.0
 _FAILED_EXIT_S: Final = 2.0
 """What failed has nothing more to hand over, and somebody else should begin."""
 _STREAM_BUFFER: Final = 200
+_IMAGING_NICENESS: Final = 10
 _SWITCH_INTERVAL_S: Final = 2e-4
 """A thread in a compiled kernel next to a busy interpreter gets 1 to 23 % of its speed at the stock 5 ms."""
 
@@ -98,9 +99,8 @@ class Worker:
         self._outbox = FaustOutbox(self._app)
         self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
         self._slots = open_slots(self._heard, settings.state / _PLANS)
-        self._observing, self._imaging, self._deciding = (
-            ThreadPoolExecutor(1, name) for name in ("observe", "imaging", "decide")
-        )
+        self._observing, self._deciding = (ThreadPoolExecutor(1, name) for name in ("observe", "decide"))
+        self._imaging = ThreadPoolExecutor(1, "imaging", _give_way)
         self._overload = Overload(clock)
         self._doors: list[Door] = []
         self._horizon = Horizon(clock, self._taken)
@@ -330,6 +330,12 @@ def _faust_app(settings: Settings) -> faust.App:
 
 def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:
     return {task: slots[task] for task in (Task.PNEUMONIA, Task.BREAST)}
+
+
+def _give_way() -> None:
+    """This thread takes what the others leave: an image may wait a minute, a heartbeat may not."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IMAGING_NICENESS)
 
 
 def _end_when_stalled(health: Health) -> None:
