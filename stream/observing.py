@@ -16,12 +16,13 @@ from msgspec import Meta
 
 from stream import ingest
 from stream.checkpoint import Owners
-from stream.imagestore import ImageStore, Pixels
+from stream.imagestore import ImageStore
 from stream.ingest import EcgChunks
 from stream.modelslot import ModelSlot
 from stream.overload import Relief, nothing
 from stream.patients import NO_ROW, PatientRows
 from stream.pipeline import Products
+from stream.pixels import Pixels
 from stream.scoring import (
     Scored,
     Scorer,
