@@ -139,14 +139,14 @@ def run(trial: Trial) -> Seen:
     """Start everything, play, stop everything, read back."""
     with JavaNode(cache_folder()) as node, tempfile.TemporaryDirectory(prefix="wardwatch-bench-") as folder:
         create_topics(node.bootstrap)
-        _keep_all(node.bootstrap, Topic.FINDINGS, Topic.ALERTS)
-        with _Worker(node.bootstrap, Path(folder), trial) as worker, ExitStack() as stack:
-            load = stack.enter_context(_process(_load(trial), node.bootstrap))
+        keep_all(node.bootstrap)
+        with Worker(node.bootstrap, Path(folder), trial) as worker, ExitStack() as stack:
+            load = stack.enter_context(running(load_of(trial), node.bootstrap))
             assert node._process is not None
             pids = {"worker": worker.pid, "broker": node._process.pid, "load": load.pid}
             time.sleep(trial.warm_s)
             if trial.beside:
-                stack.enter_context(_process(trial.beside, node.bootstrap))
+                stack.enter_context(running(trial.beside, node.bootstrap))
             began_ms, before, began_s = time.time() * 1000, _cpu_s(pids), time.monotonic()
             stages = worker.stages_s()
             samples = []
@@ -159,8 +159,8 @@ def run(trial: Trial) -> Seen:
             stages = {name: value - stages.get(name, 0.0) for name, value in worker.stages_s().items()}
             said = msgspec.json.decode(load.communicate(timeout=60)[0])
             time.sleep(_AFTER_S)
-        to_finding, finding_ms, counts = _to_finding(node.bootstrap, began_ms, ended_ms)
-        to_alarm, alarm_ms = _to_alarm(node.bootstrap, began_ms, ended_ms)
+        to_finding, finding_ms, counts = findings_of(node.bootstrap, began_ms, ended_ms)
+        to_alarm, alarm_ms = _alarms_of(node.bootstrap, began_ms, ended_ms)
     cores = {name: (after[name] - before[name]) / spent_s for name in pids}
     both = {"chunk_to_finding": to_finding, "chunk_to_alarm": to_alarm}
     return Seen(
@@ -201,7 +201,7 @@ def _bucket(at_ms: float, began_ms: float, seconds: int, both: dict[str, tuple[I
     )
 
 
-class _Worker:
+class Worker:
     """``python -m stream worker`` in the role that does everything, the ward board included."""
 
     def __init__(self, kafka: str, folder: Path, trial: Trial) -> None:
@@ -212,7 +212,12 @@ class _Worker:
         self._environment = environment | {f"WARDWATCH_{name.upper()}": value for name, value in told.items()}
         self._log = folder / "worker.log"
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Worker:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Returns when it is ready."""
         with self._log.open("wb") as log:
             argv = [sys.executable, "-m", "stream", "worker"]
             self._process = subprocess.Popen(argv, env=self._environment, stdout=log, stderr=log)
@@ -221,8 +226,7 @@ class _Worker:
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the worker is not ready: {self._log.read_text()[-2000:]}")
-            time.sleep(0.2)
-        return self
+            time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
         ended = self._process.poll()
@@ -230,6 +234,11 @@ class _Worker:
         self._process.wait(30)
         if ended is not None:
             raise RuntimeError(f"the worker ended by itself: {self._log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
 
     def sample(self, at_s: float) -> Sample:
         seen = {"wardwatch_lag_records": 0.0, "wardwatch_overload_step": 0.0}
@@ -260,8 +269,9 @@ class _Worker:
             return str(answer.read().decode())
 
 
-def _keep_all(kafka: str, *topics: Topic) -> None:
-    """What is read back at the end must not be thrown away before."""
+def keep_all(kafka: str) -> None:
+    """The findings and alarms are read back at the end: they must not be thrown away before."""
+    topics = (Topic.FINDINGS, Topic.ALERTS)
     keep = [ConfigEntry(name, "-1", incremental_operation=AlterConfigOpType.SET) for name in _RETENTION]
     resources = [ConfigResource(ResourceType.TOPIC, topic.value, incremental_configs=keep) for topic in topics]
     admin = AdminClient({"bootstrap.servers": kafka})
@@ -269,13 +279,15 @@ def _keep_all(kafka: str, *topics: Topic) -> None:
         done.result(30)
 
 
-def _load(trial: Trial) -> tuple[str, ...]:
+def load_of(trial: Trial) -> tuple[str, ...]:
+    """The command of the trial's load."""
     argv = (sys.executable, "-m", "bench.load", "--patients", str(trial.patients))
     return (*argv, "--seconds", str(trial.warm_s + trial.seconds), "--per-gateway", str(trial.per_gateway))
 
 
 @contextmanager
-def _process(argv: tuple[str, ...], kafka: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(argv: tuple[str, ...], kafka: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for the block; it is told ``--kafka``."""
     with subprocess.Popen([*argv, "--kafka", kafka], stdout=subprocess.PIPE) as process:
         try:
             yield process
@@ -283,7 +295,7 @@ def _process(argv: tuple[str, ...], kafka: str) -> Iterator[subprocess.Popen[byt
             process.kill()
 
 
-def _to_finding(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints, Counter[str]]:
+def findings_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints, Counter[str]]:
     """Of the findings of an ECG milliseconds from record to finding and when it was written; how many of each task."""
     decode = msgspec.msgpack.Decoder(_Findings).decode
     parts: list[Ints] = [np.empty(0, np.int64)]
@@ -298,7 +310,7 @@ def _to_finding(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Int
     return np.concatenate(parts), np.concatenate(when), counts
 
 
-def _to_alarm(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints]:
+def _alarms_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints]:
     decode = msgspec.msgpack.Decoder(_Alert).decode
     alerts = ((at_ms, decode(value)) for at_ms, value in _records(kafka, Topic.ALERTS, began_ms, ended_ms))
     raised = [(at_ms - a.input_ms, at_ms) for at_ms, a in alerts if a.event == "raised" and a.input_ms]
