@@ -19,9 +19,9 @@ from vitals.errors import Reason, Unusable
 from vitals.events import ImagingEvent
 
 MAX_IMAGE_BYTES: Final = 64 * 1024 * 1024
-_DEADLINE_S: Final = 5.0
-_FETCH_S: Final = 8.0
-_BATCH_S: Final = 10.0
+_DEADLINE_S: Final = 4.0
+_FETCH_S: Final = 5.0
+_BATCH_S: Final = 6.0
 _FETCHERS: Final = 8
 _PIECE_BYTES: Final = 256 * 1024
 
