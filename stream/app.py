@@ -176,11 +176,12 @@ class Worker:
         return notifiers
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
-        await asyncio.to_thread(warming.warm, self._slots)
         if role in _OBSERVE:
-            # a second that need not be waited for: nothing is processed before, and the group is joined meanwhile
+            # nothing is processed before it is done; the kernels are loaded and the group is joined meanwhile
             serving = asyncio.to_thread(begin_serving, self._registry, self._slots)
             self._serving = self._run(serving, ends_well=True)
+        await asyncio.to_thread(warming.warm, self._slots)
+        if role in _OBSERVE:
             self._open_observe()
         if role in _DECIDE:
             deciding = self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._deciding)
