@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "worker": "observe, decide, board: the service itself (settings come from the environment)",
     "replay": "send recordings as gateways would",
     "score": "the corridor over files, without a broker",
+    "selftest": "patients who are nobody, for ever: their alarm must reach every sink once a minute",
     "redrive": "what could not be used: counted by reason, and sent back once",
     "broker": "a local Kafka with all topics, until Ctrl-C",
     "topics": "create the topics that a broker lacks (WARDWATCH_KAFKA)",
@@ -23,7 +24,7 @@ COMMANDS: Final = {
 def main(argv: list[str]) -> int:
     """Run one command; each one's module is loaded only when it is asked for."""
     if not argv or argv[0] not in COMMANDS:
-        wanted = "\n".join(f"  {name:8} {what}" for name, what in COMMANDS.items())
+        wanted = "\n".join(f"  {name:11} {what}" for name, what in COMMANDS.items())
         print(f"usage: python -m stream <command>\n{wanted}", file=sys.stderr)
         return 0 if argv in (["-h"], ["--help"]) else 2
     if argv[0] == "worker":

@@ -30,6 +30,7 @@ from vitals.limits import ADULT
 from vitals.presence import EDGE, RULE_TABLE, Change, pass_time
 from vitals.risk import GRID_US, RiskBatch, risk_batch
 from vitals.rows import Rows, RowTable
+from vitals.selftest import is_self_test
 from vitals.signals import Bed, Cause, Due, due
 from vitals.units import US_PER_S
 
@@ -155,7 +156,8 @@ class Deciding:
 
     def census(self) -> Census:
         """For the gauges; never by patient."""
-        beds = self._beds.data[np.fromiter(self._rows.values(), np.int32, len(self._rows))]
+        rows = [row for patient, row in self._rows.items() if not is_self_test(patient)]
+        beds = self._beds.data[np.array(rows, np.int32)]
         bits = np.arange(len(CONDITIONS), dtype=np.uint64)
         present = (beds["present"][:, None] >> bits & np.uint64(1)).sum(axis=0).tolist()
         open_signals = np.isin(beds["state"], _UNANSWERED).sum(axis=0).tolist()

@@ -38,6 +38,7 @@ from stream.metrics import Metrics
 from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, begin_serving, open_slots
 from stream.notify.alertmanager import AlertmanagerNotifier
 from stream.notify.delivery import Delivery
+from stream.notify.mail import MailNotifier, Post
 from stream.notify.webhook import WebhookNotifier
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.overload import Overload
@@ -173,6 +174,10 @@ class Worker:
                     names_patient=bool(settings.webhook_patient),
                 )
             )
+        if settings.mail:
+            to = tuple(name.strip() for name in settings.mail_to.split(",") if name.strip())
+            post = Post(settings.mail, settings.mail_from, to, settings.mail_user, settings.mail_secret)
+            notifiers.append(MailNotifier(settings.kafka, post, self._metrics, self._clock))
         return notifiers
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:

@@ -74,6 +74,15 @@ TABLE: Final = (
         lower=0,
         upper=1,
     ),
+    Setting(
+        field="mail",
+        meaning="mail server for calls, smtp[+starttls]://host[:port] or smtps://, empty: none",
+        default="",
+    ),
+    Setting(field="mail_from", meaning="sender of calls by mail", default=""),
+    Setting(field="mail_to", meaning="receivers of calls by mail, comma between them", default=""),
+    Setting(field="mail_user", meaning="user at the mail server, empty: no log-in", default=""),
+    Setting(field="mail_secret", meaning="password at the mail server", default=""),
 )
 
 
@@ -103,6 +112,11 @@ class Settings:
     webhook: str
     webhook_secret: str
     webhook_patient: int
+    mail: str
+    mail_from: str
+    mail_to: str
+    mail_user: str
+    mail_secret: str
 
     def __repr__(self) -> str:
         shown = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if "secret" not in f.name)

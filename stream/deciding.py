@@ -16,6 +16,7 @@ from vitals.alerts import AlertEvent
 from vitals.errors import Unusable
 from vitals.events import Checkpoint, Command, Record
 from vitals.findings import Findings
+from vitals.selftest import is_self_test
 
 
 class Decide:
@@ -95,8 +96,10 @@ class Decide:
         for alert in decided.transitions:
             key = alert.patient.encode()
             products.messages.append(message(Topic.ALERTS, alert, key=key, partition=partition))
+            if alert.input_ms and alert.event is AlertEvent.RAISED:
+                products.alerted_ms.append(alert.input_ms)
+            if is_self_test(alert.patient):
+                continue
             condition = alert.condition.value if alert.condition is not None else ""
             priority = alert.priority.value if alert.priority is not None else ""
             products.alerts[condition, priority, alert.event.value] += 1
-            if alert.input_ms and alert.event is AlertEvent.RAISED:
-                products.alerted_ms.append(alert.input_ms)

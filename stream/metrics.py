@@ -14,16 +14,19 @@ _LATENCY_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.
 _STAGE_S: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
+Process = Literal["worker", "self-test"]
+
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """One row: the name carries the unit; ``labels`` are closed sets."""
+    """One row: the name carries the unit; ``labels`` are closed sets; ``process`` is who has it."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     labels: tuple[str, ...]
     meaning: str
     buckets: tuple[float, ...] = ()
+    process: Process = "worker"
 
 
 TABLE: Final[tuple[MetricSpec, ...]] = (
@@ -86,20 +89,35 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("wardwatch_rewinds_total", "counter", ("topic",), "offset gaps found and sought back"),
     MetricSpec("wardwatch_dead_letters_total", "counter", ("stream", "reason"), "kept in the dead-letter topic"),
     MetricSpec("wardwatch_notifications_total", "counter", ("sink", "result"), "notifications by their end"),
+    MetricSpec(
+        "wardwatch_self_test_delivered_timestamp_seconds",
+        "gauge",
+        ("sink", "partition"),
+        "when this sink last took the alarm of a partition's self-test (at first: when it began to wait)",
+    ),
+    MetricSpec(
+        "wardwatch_self_test_confirmed_timestamp_seconds",
+        "gauge",
+        (),
+        "when the broker last confirmed a message of the self-test",
+        process="self-test",
+    ),
     MetricSpec("wardwatch_notify_backlog", "gauge", ("sink",), "notifications not yet delivered"),
 )
 
 
 class Metrics:
-    """The table made live in one registry. Asking for a name that is not in the table raises ``KeyError``."""
+    """The rows of one process made live in one registry. Asking for a name that is not there raises ``KeyError``."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, *, process: Process = "worker") -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter that nobody reads
         self.registry = registry if registry is not None else CollectorRegistry()
         self.counter: dict[str, Counter] = {}
         self.gauge: dict[str, Gauge] = {}
         self.histogram: dict[str, Histogram] = {}
         for row in TABLE:
+            if row.process != process:
+                continue
             if row.kind == "counter":
                 self.counter[row.name] = Counter(row.name, row.meaning, row.labels, registry=self.registry)
             elif row.kind == "gauge":

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from models.registry import Registry
 from stream import config
-from stream.alerting import Deciding
+from stream.alerting import Decided, Deciding
 from stream.checkpoint import Owners
 from stream.gateways import cgm, images
 from stream.gateways import wfdb as monitor
@@ -124,15 +124,11 @@ class OfflineScorer:
     def _ecg(self, path: Path) -> None:
         recording = monitor.read(path)
         name = recording.name.rpartition("/")[2]
-        messages = monitor.bundles("offline", [monitor.Bed(name, recording)], Pace(EARLIEST_US, speed=1e9))
-        half = ObserveEcg(self.slots[Task.ECG_BEAT], _TOLD)
-        deciding = Deciding()
         findings: list[FindingBatch] = []
         alerts: list[AlertTransition] = []
-        for products in _observed(half, (due.value for due in messages), Topic.ECG):
-            found = _findings(products)
+        for found, decided in watched_ecg(recording, self.slots[Task.ECG_BEAT]):
             findings += _tables(found)
-            alerts += deciding.decide(found).transitions
+            alerts += decided.transitions
         _write_annotation(self.out, name, recording.rate_hz, findings, alerts)
         _write_findings(self.out / f"{name}.findings.jsonl", findings, alerts)
 
@@ -171,6 +167,25 @@ class OfflineScorer:
                 verdict = {"verdict": "scored"} if scored else {"verdict": "not-evaluated", "reason": "no-engine"}
                 rows[key] |= {"task": batch.task.value, **values, **verdict}
         _write_images(self.out / f"{path.name.partition('.')[0]}.images.csv", list(rows.values()))
+
+
+def watched_ecg(recording: monitor.Recording, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:
+    """A patient with this ECG from admission to its end: findings as they come, and what is decided on each."""
+    bed = monitor.Bed(recording.name.rpartition("/")[2], recording)
+    messages = monitor.bundles("offline", [bed], Pace(EARLIEST_US, speed=1e9))
+    return _watched(_observed(ObserveEcg(slot, _TOLD), (due.value for due in messages), Topic.ECG))
+
+
+def watched_glucose(person: cgm.Person, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:
+    """The same of a patient with this glucose monitor."""
+    return _watched(_observed(ObserveGlucose(slot, _TOLD), _readings(person), Topic.GLUCOSE))
+
+
+def _watched(observed: Iterable[Products]) -> Iterator[tuple[list[Findings], Decided]]:
+    deciding = Deciding()
+    for products in observed:
+        found = _findings(products)
+        yield found, deciding.decide(found)
 
 
 def _observed(half: Half, values: Iterable[bytes], topic: Topic) -> Iterator[Products]:

@@ -18,6 +18,7 @@ from stream.publish import Message, Split, message, split
 from stream.topics import Topic
 from vitals.events import Tensor, WindowArchive
 from vitals.findings import COLUMNS, FindingBatch, Findings, Task, Verdict, nullable
+from vitals.selftest import is_self_test
 from vitals.windows import ecg, glucose, image
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -156,7 +157,7 @@ class Scorer:
 
     def __init__(self, slots: Mapping[Task, ModelSlot], archive_share: float) -> None:
         self._slots = slots
-        self._archive_below = np.uint64(min(archive_share, 1.0) * (2**64 - 1))
+        self._archive_below = np.uint64(min(int(archive_share * 2.0**64), 2**64 - 1))
         self._archives = archive_share > 0
 
     def between_batches(self) -> None:
@@ -205,7 +206,8 @@ class Scorer:
         with np.errstate(over="ignore"):
             mixed = ward.salt[row].astype(np.uint64) * _HASH_ROW + end_us.astype(np.uint64) * _HASH_TIME
             mixed = (mixed ^ (mixed >> np.uint64(29))) * _HASH_ROW
-        kept = np.flatnonzero(mixed <= self._archive_below)
+        chosen = np.flatnonzero(mixed <= self._archive_below)
+        kept = np.array([k for k in chosen.tolist() if not is_self_test(ward.names[row[k]])], np.intp)
         if not len(kept) or table.scores is None:
             return None
         return WindowArchive(

@@ -83,6 +83,7 @@ class Tally:
         """Records not taken, by topic; ``held``: taken and not acknowledged."""
         for topic, n in lag.items():
             self._gauge["wardwatch_lag_records"].labels(topic).set(n)
+            self._counter["wardwatch_rewinds_total"].labels(topic)  # there from the start: the first one is an increase
         self._health.behind(stream, sum(lag.values()) + held)
 
     def overload(self, step: int) -> None:

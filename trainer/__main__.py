@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 import torch
+from prometheus_client import start_http_server
 
 from models.registry import Registry
 from trainer import fetch, runs, triggers
@@ -19,6 +20,7 @@ from trainer.cycle import champion_evaluation, cycle
 from trainer.dataset import Side, assembled
 from trainer.evaluate import MAIN_MEASURE
 from trainer.gather import gathered
+from trainer.metrics import registry_of
 from trainer.report import page
 from trainer.runs import Run
 from vitals.clock import SystemClock
@@ -58,6 +60,8 @@ def watch(arguments: argparse.Namespace, at: Places) -> int:
     """Turns whenever one is due, until Ctrl-C. A turn that fails is said and tried again when next due."""
     policy = triggers.Policy(every_s=arguments.every_h * 3600, new_labels=arguments.labels)
     clock = SystemClock()
+    if arguments.metrics_port:
+        start_http_server(arguments.metrics_port, registry=registry_of(at.state))
     while True:
         for task in arguments.task:
             try:
@@ -164,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--fresh", action="store_true", help="begin from new weights, not the champion's")
             command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads")
     commands.choices["watch"].add_argument("--every-h", type=float, default=24.0, help="hours between turns")
+    commands.choices["watch"].add_argument("--metrics-port", type=int, default=0, help="tell Prometheus there; 0: no")
     commands.choices["watch"].add_argument("--labels", type=int, default=0, help="sooner, after so many new labels")
     commands.choices["report"].add_argument("--out", type=Path, default=Path("report.html"))
     commands.choices["fetch"].add_argument("--to", type=Path, help="instead of the data folder")

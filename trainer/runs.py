@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,12 @@ def keep(run: Run, state: Path) -> Path:
     return path
 
 
+def kept(state: Path, task: Task) -> Iterator[Run]:
+    """Every run of ``task``, newest first."""
+    for path in sorted((state / _FOLDER / task).glob("*.json"), reverse=True):
+        yield msgspec.json.decode(path.read_bytes(), type=Run)
+
+
 def newest(state: Path, task: Task) -> Run | None:
     """The last run of ``task``, None before the first."""
-    kept = sorted((state / _FOLDER / task).glob("*.json"))
-    return msgspec.json.decode(kept[-1].read_bytes(), type=Run) if kept else None
+    return next(kept(state, task), None)

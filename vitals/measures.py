@@ -43,7 +43,7 @@ NEAR: Final = len(_NEAR)
 
 READ: Final[dict[Task, tuple[str, ...]]] = {
     Task.ECG_RHYTHM: ("heart_rate_bpm", "since_beat_ms", "rr_irregularity", "vf_index"),
-    Task.ECG_BEAT: ("p_n", "p_s", "p_v", "p_f", "p_q", "rr_pre_ms"),
+    Task.ECG_BEAT: ("p_n", "p_s", "p_v", "p_f", "p_q", "rr_pre_ms", "rr_post_ms"),
     Task.GLUCOSE: (
         "glucose_mg_dl",
         *(f"h{h:02d}_p_below_70" for h in _NEAR),
@@ -130,7 +130,9 @@ def _beat(bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-un
     out[:3] = np.nan
     if known:
         if top == _VENTRICULAR_CLASS:
-            fast = 0.0 < values[_CLASSES, i] < _FAST_RR_MS
+            before_ms, after_ms = values[_CLASSES, i], values[_CLASSES + 1, i]
+            # of beats that come in pairs the longer interval is no slower rhythm
+            fast = 0.0 < before_ms < _FAST_RR_MS or 0.0 < before_ms + after_ms < 2.0 * _FAST_RR_MS
             bed.fast_run = bed.fast_run + 1 if fast else 1
             bed.ventricular_run += 1
             bed.pvcs[cell % PVC_CELLS] += 1

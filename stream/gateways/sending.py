@@ -24,10 +24,12 @@ _RECONNECT_MS: Final = 1000
 class Sender:
     """Messages to the broker, confirmed by all replicas, without duplicates of our own (idempotent producer).
 
-    ``events`` counts what was handed over, by topic; ``close`` raises ``Fault`` unless all of it was confirmed.
+    ``confirmed`` is called for each message that the broker has. ``events`` counts what was handed over, by topic;
+    ``close`` raises ``Fault`` unless all of it was confirmed.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, confirmed: Callable[[], None] | None = None) -> None:
+        self._confirmed = confirmed
         self.events: Counter[Topic] = Counter()
         self._refused: list[BaseException] = []
         self._producer = KafkaProducer(
@@ -46,6 +48,8 @@ class Sender:
         partition = crc32(due.key) % PARTITIONS
         future = self._producer.send(due.topic.value, value=due.value, key=due.key, partition=partition)
         future.add_errback(self._refused.append)
+        if (confirmed := self._confirmed) is not None:
+            future.add_callback(lambda _: confirmed())
         self.events[due.topic] += due.events
 
     def close(self) -> None:
@@ -56,6 +60,10 @@ class Sender:
             raise Fault(f"the broker did not confirm what was sent: {error}") from error
         finally:
             self._producer.close(timeout=_PATIENCE_S)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ``Fault`` when something that was handed over was refused."""
         if self._refused:
             raise Fault(f"the broker refused {len(self._refused)} messages, the first with {self._refused[0]}")
 

@@ -2,6 +2,7 @@
 
     WardAlarm        while the signal is not off; one per alarm, so that a silence on its labels works
     WardAlarmAgain   a call of its own, so that it pages anew: escalated, reminded, resumed, returned
+    WardSelfTest     the self-test's patient of one partition; ends by itself when the next one does not come
     WardAlarmMuted   while the alarm is acknowledged or paused: inhibits the two above (monitoring/alertmanager.yml)
 
 Alertmanager keeps no alerts over a restart, so everything that stands is posted again every ``REFRESH_S``. No label
@@ -24,6 +25,7 @@ from stream.notify.outbox import PATIENCE, Notification, Patience
 from stream.notify.receiver import Receiver
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import Clock
+from vitals.selftest import is_self_test
 
 REFRESH_S: Final = 30.0
 STANDS_S: Final = 3600.0
@@ -32,6 +34,9 @@ STANDS_S: Final = 3600.0
 ALARM: Final = "WardAlarm"
 AGAIN: Final = "WardAlarmAgain"
 MUTED: Final = "WardAlarmMuted"
+SELF_TEST: Final = "WardSelfTest"
+SELF_TEST_S: Final = 150.0
+"""Two of them may be missed: one that is late is no dead man."""
 
 _CALLS: Final = frozenset({AlertEvent.ESCALATED, AlertEvent.REMINDED, AlertEvent.RESUMED, AlertEvent.RETURNED})
 _ANSWERED: Final = frozenset({Signal.ACKNOWLEDGED, Signal.PAUSED})
@@ -124,8 +129,10 @@ class Alertmanager:
 
     def send(self, notifications: Sequence[Notification]) -> None:
         """See ``Sink``."""
-        self._post([alert for one in notifications for alert in self._told(one)])
-        for one in notifications:
+        tests = [one for one in notifications if is_self_test(one.alert.patient)]
+        alarms = [one for one in notifications if one not in tests]
+        self._post([*map(self._self_test, tests), *(alert for one in alarms for alert in self._told(one))])
+        for one in alarms:
             self.remember(one)
 
     def tend(self) -> bool:
@@ -152,6 +159,12 @@ class Alertmanager:
             if labels not in now.began_ms:
                 yield _postable(labels, now.annotations, began_ms, max(notification.written_ms, began_ms + 1))
         yield from self._as_it_stands(now)
+
+    def _self_test(self, notification: Notification) -> PostableAlert:
+        labels = (("alertname", SELF_TEST), ("source", "ward-self-test"), ("partition", str(notification.partition)))
+        now_ms = self._clock.now_us() // 1000
+        said = {"summary": "The self-test's alarm came out. When this ends, alarms of this partition may not."}
+        return _postable(labels, said, notification.written_ms, now_ms + round(SELF_TEST_S * 1000))
 
     def _as_it_stands(self, standing: Standing) -> Iterator[PostableAlert]:
         until_ms = self._clock.now_us() // 1000 + round(STANDS_S * 1000)

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Collection, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -27,6 +27,7 @@ from vitals import codec
 from vitals.alerts import AlertTransition
 from vitals.clock import Clock
 from vitals.errors import Unusable
+from vitals.selftest import is_self_test, proves
 
 _log = logging.getLogger("wardwatch.notify")
 
@@ -84,6 +85,7 @@ class Delivery(ConsumerRebalanceListener):
         self._ended = metrics.counter["wardwatch_notifications_total"]
         self._backlog = metrics.gauge["wardwatch_notify_backlog"].labels(sink.name)
         self._backlog.set(0)
+        self._proven = metrics.gauge["wardwatch_self_test_delivered_timestamp_seconds"]
         self._places: dict[int, _Place] = {}
         self._fresh: set[int] = set()
         self._failures = 0
@@ -109,6 +111,9 @@ class Delivery(ConsumerRebalanceListener):
         partitions = {partition.partition for partition in revoked}
         self._fresh -= partitions
         self._places = {p: place for p, place in self._places.items() if p not in partitions}
+        for partition in partitions:
+            with suppress(KeyError):
+                self._proven.remove(self._sink.name, str(partition))
         self._outbox.forget(partitions)
         self._sink.forget(partitions)
 
@@ -179,6 +184,7 @@ class Delivery(ConsumerRebalanceListener):
             standing = committed.metadata
             place = _Place(committed.offset, int(standing) if standing.isdigit() else committed.offset)
         consumer.seek(tp, place.next)
+        self._prove(tp.partition)
         return place
 
     def _enter(self, record: Any, place: _Place) -> None:
@@ -191,6 +197,8 @@ class Delivery(ConsumerRebalanceListener):
             _log.error("%s: a record of alerts.v1 cannot be told: %s", self._sink.name, why)
             return
         if not alert.alert_id or self._outbox.is_repeat(alert):
+            return
+        if is_self_test(alert.patient) and not (record.offset >= place.live and proves(alert)):
             return
         notification = Notification(alert, record.partition, record.offset, record.timestamp)
         if record.offset < place.live:
@@ -222,7 +230,13 @@ class Delivery(ConsumerRebalanceListener):
             self._failures = 0
             for one in due:
                 self._outbox.settle(one)
-                self._count("delivered")
+                if is_self_test(one.alert.patient):
+                    self._prove(one.partition)
+                else:
+                    self._count("delivered")
+
+    def _prove(self, partition: int) -> None:
+        self._proven.labels(self._sink.name, str(partition)).set(self._clock.now_us() / 1e6)
 
     def _postpone(self, due: Sequence[Notification], why: NotNow) -> None:
         now_s, now_ms = time.monotonic(), self._clock.now_us() // 1000
@@ -241,6 +255,8 @@ class Delivery(ConsumerRebalanceListener):
 
     def _end(self, notification: Notification, result: str) -> None:
         self._outbox.settle(notification)
+        if is_self_test(notification.alert.patient):
+            return
         self._sink.remember(notification)
         self._count(result)
 

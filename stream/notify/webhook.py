@@ -20,6 +20,7 @@ from stream.notify.delivery import Delivery
 from stream.notify.outbox import PATIENCE, Notification, Patience
 from stream.notify.receiver import Receiver
 from vitals.clock import Clock
+from vitals.selftest import is_self_test
 
 _BASE64_KEY: Final = "whsec_"
 
@@ -27,7 +28,8 @@ _BASE64_KEY: Final = "whsec_"
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """The body. The words are those of ``AlertTransition``; what could name a person is not here, but for ``patient``.
 
-    ``type``: ``alarm.`` and the event, ``alarm.raised`` for one. ``value`` null: not measured.
+    ``type``: ``alarm.`` and the event, ``alarm.raised`` for one; ``self-test.raised`` once a
+    minute and partition. ``value`` null: not measured.
     """
 
     type: str
@@ -56,7 +58,7 @@ def notice(notification: Notification, *, names_patient: bool) -> Notice:
     alert = notification.alert
     evidence = alert.evidence
     return Notice(
-        type=f"alarm.{alert.event}",
+        type=f"{'self-test' if is_self_test(alert.patient) else 'alarm'}.{alert.event}",
         alert_id=alert.alert_id,
         step=alert.step,
         condition=alert.condition or "",

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from vitals.findings import BEAT_AFTER_R_US, FORECAST_HORIZONS_MIN, FORECAST_QUANTILES, FindingBatch, Task, Verdict
 from vitals.risk import RiskBatch
+from vitals.selftest import is_self_test
 from vitals.units import US_PER_S
 
 Floats = npt.NDArray[np.float64]
@@ -113,7 +114,7 @@ class Beds:
         return len(self.index)
 
     def rows_of(self, names: list[str], arrived_us: int) -> Rows:
-        """int64[n]: row of each bed, made when new; -1 for one too many or a name beyond its bound."""
+        """int64[n]: row of each bed, made when new; -1 for one too many, a name beyond its bound, or nobody's."""
         index = self.index
         rows = [index.get(name, -1) for name in names]
         if -1 in rows:
@@ -207,6 +208,8 @@ class Beds:
         known = self.index.get(name)
         if known is not None:
             return known
+        if is_self_test(name):
+            return -1
         if not 0 < len(name) <= MAX_NAME or len(self.index) >= self.capacity:
             self.turned_away += 1
             return -1

@@ -19,8 +19,8 @@ from stream.config import TABLE
 from tests.support.deployed import ROOT, compose, heredoc, instructions, stages
 
 VARIABLES = {row.variable for row in TABLE}
-SERVICES = {"kafka", "topics", "worker", "trainer", "prometheus", "alertmanager", "grafana"}
-OURS = {"topics": "serving", "worker": "serving", "trainer": "trainer"}
+SERVICES = {"kafka", "topics", "worker", "trainer", "self-test", "prometheus", "alertmanager", "grafana"}
+OURS = {"topics": "serving", "worker": "serving", "trainer": "trainer", "self-test": "serving"}
 
 
 def _copied(stage: str) -> set[str]:
@@ -92,7 +92,7 @@ def test_compose_has_the_services_and_each_says_how_it_is() -> None:
     services = compose()["services"]
     assert services.keys() == SERVICES
     for name, service in services.items():
-        if name in {"topics", "trainer"}:  # they serve nothing: they end
+        if name in {"topics", "trainer", "self-test"}:  # they serve nothing: they end
             assert service["healthcheck"] == {"disable": True}
         else:
             assert service["healthcheck"]["test"]
@@ -149,7 +149,7 @@ def test_every_service_that_another_speaks_of_is_there() -> None:
         for lookup in found["dns_sd_configs"]
         for name in lookup["names"]
     }
-    assert names == {"worker", "alertmanager"}
+    assert names == {"worker", "self-test", "trainer", "alertmanager"}
     assert names <= services.keys()
     receivers = re.findall(r"url: http://([\w-]+):", (ROOT / "monitoring" / "alertmanager.yml").read_text())
     assert {f"{name}:host-gateway" for name in receivers} == set(services["alertmanager"]["extra_hosts"])

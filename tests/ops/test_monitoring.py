@@ -15,6 +15,7 @@ from stream.metrics import TABLE
 from stream.topics import Topic
 from tests.support.promql import OF_THE_SCRAPE, exported, groupings, selectors
 from tests.support.tools import said_by
+from trainer.metrics import TABLE as TRAINER_TABLE
 from vitals.conditions import Kind, Priority
 from vitals.errors import Reason
 
@@ -33,7 +34,7 @@ WORDS: dict[str, frozenset[str]] = {
     "half": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "stream": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "rung": frozenset({"tensorrt", "onnx-cuda", "onnx-cpu", "rules"}),
-    "job": frozenset({"worker"}),
+    "job": frozenset({"worker", "self-test", "trainer"}),
 }
 """The words that the service writes into a label, where they are a closed set."""
 
@@ -72,7 +73,7 @@ def test_promtool_accepts_the_scrape_configuration_and_its_rules() -> None:
 
 def test_every_rule_fires_where_it_should_and_stays_quiet_where_it_should() -> None:
     said = said_by("promtool", "test", "rules", *TEST_FILES)
-    assert said.count("SUCCESS") == len(TEST_FILES) == 3
+    assert said.count("SUCCESS") == len(TEST_FILES) == 6
 
 
 def test_promtool_finds_a_rule_that_does_not_do_what_its_test_says(tmp_path: Path) -> None:
@@ -101,6 +102,17 @@ def test_an_alert_is_tested_to_fire_and_to_stay_quiet(alert: dict[str, Any]) -> 
     assert any(case.get("exp_alerts") for case in cases), "never seen to fire"
     if alert["expr"] != "vector(1)":
         assert any(not case.get("exp_alerts") for case in cases), "never seen to stay quiet"
+
+
+def test_what_every_alert_does_without_a_single_series_is_tested() -> None:
+    (test,) = yaml.safe_load((MONITORING / "tests" / "absent.yml").read_text(encoding="utf-8"))["tests"]
+    assert "input_series" not in test
+    fires = {case["alertname"]: bool(case.get("exp_alerts")) for case in test["alert_rule_test"]}
+    assert fires.keys() == {alert["alert"] for alert in ALERTS}
+    assert {name for name, it_fires in fires.items() if it_fires} == {
+        "Watchdog",
+        *(alert["alert"] for alert in ALERTS if alert["expr"].startswith("absent(")),
+    }
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -163,6 +175,7 @@ def test_every_metric_of_the_table_is_looked_at_by_a_rule_or_a_panel() -> None:
     looked_at = {selector.name for _, query in QUERIES for selector in selectors(query)}
     shown = {row.name for row in TABLE if {row.name, f"{row.name}_bucket"} & looked_at}
     assert {row.name for row in TABLE} == shown
+    assert looked_at >= TRAINER_TABLE.keys()
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
@@ -185,6 +198,7 @@ def test_a_dashboard_takes_its_data_from_the_provisioned_source(path: Path) -> N
         (("alertname=WardAlarm", "source=ward", "priority=low", "alert_id=a"), "bedside"),
         (("alertname=WardAlarmMuted", "source=ward", "alert_id=a"), "nobody"),
         (("alertname=Watchdog", "severity=none"), "dead-man"),
+        (("alertname=WardSelfTest", "source=ward-self-test", "partition=3"), "dead-man"),
         (("alertname=WorkerDown", "severity=page"), "operators"),
         (("alertname=DeadLetters", "severity=ticket"), "operators"),
         (("alertname=SomethingElse",), "operators"),
@@ -198,6 +212,34 @@ def test_alertmanager_routes_what_arrives(labels: tuple[str, ...], receiver: str
 
 def test_amtool_accepts_the_configuration() -> None:
     assert "SUCCESS" in said_by("amtool", "check-config", MONITORING / "alertmanager.yml")
+
+
+def test_a_cause_silences_only_alerts_that_there_are_and_never_its_own_cause() -> None:
+    rules = yaml.safe_load((MONITORING / "alertmanager.yml").read_text(encoding="utf-8"))["inhibit_rules"]
+    silences: set[tuple[str, str]] = set()
+    for rule in rules:
+        if any('source="ward"' in matcher for matcher in rule["target_matchers"]):
+            continue
+        causes, effects = (_named_by(rule[side]) for side in ("source_matchers", "target_matchers"))
+        assert causes
+        assert effects
+        silences |= {(cause, effect) for cause in causes for effect in effects}
+    assert not {(a, b) for a, b in silences if (b, a) in silences}, "each of two would silence the other"
+    assert "Watchdog" not in {effect for _, effect in silences}
+    follows = {effect for cause, effect in silences if cause == "BrokerDown"}
+    assert {"WorkersAbsent", "NoProgress", "DeadMan", "NotifyBacklog", "AlarmsBudgetBurning"} <= follows
+    assert not {"AlarmUnacknowledged", "ModelsAbsent", "SelfTestAbsent"} & follows
+
+
+def _named_by(matchers: list[str]) -> set[str]:
+    """The alerts that a matcher on ``alertname`` speaks of; its words have to be names of some."""
+    (named,) = (matcher for matcher in matchers if matcher.startswith("alertname"))
+    operator, pattern = re.fullmatch(r'alertname(!~|=~|=)"(.+)"', named).groups()  # type: ignore[union-attr]
+    names = {alert["alert"] for alert in ALERTS}
+    for word in pattern.split("|") if "(" not in pattern else ():
+        assert any(re.fullmatch(word, name) for name in names), word
+    matched = {name for name in names if re.fullmatch(pattern, name)}
+    return names - matched if operator == "!~" else matched
 
 
 def test_no_fault_of_the_service_can_quieten_an_alarm_of_a_patient() -> None:

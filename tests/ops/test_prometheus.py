@@ -1,79 +1,80 @@
-"""The whole way of a fault of the service: a worker's page, Prometheus, a rule, Alertmanager, a person's receiver."""
+"""The whole way for real: Kafka, worker, self-test, Prometheus with the rules, Alertmanager, somebody who is told."""
 
 from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
+import wfdb
+from prometheus_client import start_http_server
 
-from stream.health import Health
-from stream.httpserver import HttpServer, probe_routes
-from stream.metrics import TABLE, Metrics
+from stream.broker import JavaNode, free_ports
+from stream.gateways import wfdb as monitor
+from stream.gateways.schedule import Pace
+from stream.gateways.sending import Sender, play
+from stream.gateways.wfdb import Bed, bundles
 from tests.ops.test_monitoring import DASHBOARDS
+from tests.support.kept import keep_run
 from tests.support.monitors import Served, alertmanager, prometheus
 from tests.support.receivers import HttpReceiver, Post, http_receiver, until
-from vitals.clock import SystemClock
+from tests.support.ward import image, reading
+from tests.support.workers import WorkerProcess, environment_of
+from trainer.config import TRAINED_TASKS
+from trainer.metrics import registry_of
 
-pytestmark = pytest.mark.prometheus
+pytestmark = [pytest.mark.broker, pytest.mark.prometheus]
 
-WORDS = {
-    "stream": "ecg", "half": "ecg", "topic": "ecg.v1", "outcome": "scored", "reason": "", "task": "ecg-beat",
-    "engine": "onnx-cpu", "rung": "onnx-cpu", "bundle": "abcd", "condition": "asystole", "priority": "low",
-    "kind": "technical", "event": "raised", "stage": "ecg.process", "sink": "webhook", "result": "delivered",
-}  # fmt: skip
-"""A word for each label: what a worker that is well might say."""
-FAULTS = {"wardwatch_dead_letters_total", "wardwatch_rewinds_total", "wardwatch_checkpoints_unreadable_total"}
-"""What such a worker does not count."""
-
-
-class Worker:
-    """A worker's own HTTP port with its own page of metrics; only what it counts is made up here."""
-
-    def __init__(self) -> None:
-        self.metrics = Metrics()
-        clock = SystemClock()
-        self._http = HttpServer("127.0.0.1", 0, probe_routes(self.metrics.registry, Health(clock, 30.0)))
-        self.address = f"http://127.0.0.1:{self._http.start()}"
-        self._runs = True
-        for row in TABLE:
-            labels = {name: WORDS[name] for name in row.labels}
-            if row.kind == "gauge":
-                gauge = self.metrics.gauge[row.name]
-                (gauge.labels(**labels) if labels else gauge).set(0 if row.name != "wardwatch_model_info" else 1)
-        self.metrics.gauge["wardwatch_engine_rung"].labels("ecg-beat", "onnx-cpu").set(1)
-        self.metrics.gauge["wardwatch_last_progress_timestamp_seconds"].labels("ecg").set_to_current_time()
-        self.work()
-
-    def work(self) -> None:
-        """One more of everything that is counted or timed."""
-        for row in TABLE:
-            labels = {name: WORDS[name] for name in row.labels}
-            if row.kind == "counter" and row.name not in FAULTS:
-                counter = self.metrics.counter[row.name]
-                (counter.labels(**labels) if labels else counter).inc()
-            elif row.kind == "histogram":
-                histogram = self.metrics.histogram[row.name]
-                (histogram.labels(**labels) if labels else histogram).observe(0.01)
-        self.metrics.counter["wardwatch_events_total"].labels("ecg", "dropped", "duplicate").inc()
-        self.metrics.counter["wardwatch_rewinds_total"].labels("ecg.v1").inc(0)
-
-    def stop(self) -> None:
-        """Also the second time."""
-        if self._runs:
-            self._runs = False
-            self._http.stop()
+PROJECT = Path(__file__).resolve().parents[2]
+SPEED = 20.0
+"""Of the self-test: an alarm of each partition every three seconds."""
+VT_RECORD, VT_FROM_S = "mitdb/205", 1460.0
+"""Ventricular tachycardia within the next seconds."""
 
 
-@pytest.fixture
-def worker() -> Iterator[Worker]:
-    made = Worker()
-    try:
-        yield made
-    finally:
-        made.stop()
+@dataclass
+class Site:
+    """What runs, and where to ask it."""
+
+    kafka: str
+    worker: WorkerProcess
+    manager: Served
+    server: Served
+    people: HttpReceiver
+
+    def told(self, path: str) -> list[str]:
+        """Alerts that began, as whoever listens at ``path`` was told."""
+        return _named(self.people.posts, path)
+
+    def data(self, query: str) -> list[float]:
+        answer = self.server.get("/api/v1/query", {"query": query})
+        return [float(sample["value"][1]) for sample in answer["data"]["result"]]
+
+    def standing(self, state: str, **labels: str) -> list[str]:
+        """Names of the alerts that Alertmanager has in ``state``."""
+        return [
+            alert["labels"]["alertname"]
+            for alert in self.manager.get("/api/v2/alerts")
+            if alert["status"]["state"] == state and labels.items() <= alert["labels"].items()
+        ]
+
+    def panels_without_data(self) -> list[str]:
+        return [
+            f"{path.name}: {panel['title']}: {target['expr']}"
+            for path in DASHBOARDS
+            for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+            for target in panel.get("targets", ())
+            if not (found := self.data(target["expr"])) or all(map(math.isnan, found))
+        ]
 
 
 def _named(posts: list[Post], path: str) -> list[str]:
@@ -86,53 +87,113 @@ def _named(posts: list[Post], path: str) -> list[str]:
     ]
 
 
-def _data(served: Served, query: str) -> list[float]:
-    answer = served.get("/api/v1/query", {"query": query})
-    return [float(sample["value"][1]) for sample in answer["data"]["result"]]
+@contextmanager
+def _self_test(kafka: str, folder: Path) -> Iterator[str]:
+    (port,) = free_ports(1)
+    argv = [sys.executable, "-m", "stream", "selftest", "--speed", str(SPEED)]
+    with (folder / "selftest.log").open("wb") as log:
+        sender = subprocess.Popen(argv, cwd=PROJECT, env=environment_of(kafka, folder, port, {}), stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        sender.kill()
+        sender.wait()
 
 
-def _panels_without_data(served: Served) -> list[str]:
-    return [
-        f"{panel['title']}: {target['expr']}"
-        for path in DASHBOARDS
-        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
-        for target in panel.get("targets", ())
-        if not _data(served, target["expr"]) or any(map(math.isnan, _data(served, target["expr"])))
-    ]
+@contextmanager
+def _trainer(folder: Path) -> Iterator[str]:
+    """A trainer that had its turn an hour ago, as `trainer watch --metrics-port` tells of it."""
+    for task in TRAINED_TASKS:
+        keep_run(folder, task, round(time.time()) - 3600, bundle="abcd")
+    server, thread = start_http_server(0, "127.0.0.1", registry_of(folder))
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
-def test_a_fault_of_the_service_reaches_a_person_and_a_dead_worker_is_one_page(tmp_path: Path, worker: Worker) -> None:
-    site: HttpReceiver
+@pytest.fixture
+def site(kafka_topics: str, tmp_path: Path) -> Iterator[Site]:
+    """Everything, well: only the dead man's signs of life go out."""
     with (
-        http_receiver() as site,
-        alertmanager(tmp_path, site.address) as manager,
-        prometheus(tmp_path, worker.address, manager.address) as server,
+        http_receiver() as people,
+        alertmanager(tmp_path, people.address) as manager,
+        WorkerProcess(kafka_topics, tmp_path, alertmanager=manager.address, clock_ahead_s="86400") as worker,
+        _self_test(kafka_topics, tmp_path) as self_test,
+        _trainer(tmp_path) as trainer,
+        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test, trainer) as server,
     ):
-        # a worker that is well: only the dead man's sign of life goes out
-        site.wait_for(lambda posts: "Watchdog" in _named(posts, "/dead-man"))
-        until(lambda: _data(server, 'up{job="worker"}') == [1.0], "the worker is scraped")
+        made = Site(kafka_topics, worker, manager, server, people)
+        people.wait_for(lambda posts: {"Watchdog", "WardSelfTest"} <= set(_named(posts, "/dead-man")), 60)
+        until(lambda: made.data("up") == [1.0, 1.0, 1.0], "all are scraped")
+        yield made
 
-        def shown() -> bool:
-            worker.work()
-            return not _panels_without_data(server)
 
+def _fifth_ventricular_beat_s(path: Path) -> float:
+    notes = wfdb.rdann(str(path), "atr")
+    run = 0
+    for sample, symbol in zip(notes.sample.tolist(), notes.symbol, strict=True):
+        run = run + 1 if symbol == "V" and sample / notes.fs > VT_FROM_S else 0
+        if run == 5:
+            return float(sample / notes.fs)
+    raise AssertionError("no tachycardia")
+
+
+@pytest.mark.data
+def test_a_tachycardia_is_in_alertmanager_within_five_seconds_and_every_panel_shows_data(
+    site: Site, data_folder: Path
+) -> None:
+    path = data_folder / VT_RECORD
+    began_s = VT_FROM_S - 12.0
+    stop = threading.Event()
+    with closing(Sender(site.kafka)) as sender:
+        start_s = time.time()
+        beds = bundles("ward", [Bed("bed-1", monitor.read(path), began_s)], Pace(round(start_s * 1e6)))
+        ward = threading.Thread(target=play, args=(beds, sender.send, stop))
+        ward.start()
         try:
-            until(shown, "every panel of the dashboards shows data")
-        except TimeoutError:
-            pytest.fail(f"no data for {_panels_without_data(server)}")
-        assert not _named(site.posts, "/operators")
+            tachycardia = {"alertname": "WardAlarm", "condition": "ventricular-tachycardia"}
+            until(lambda: site.standing("active", **tachycardia), "the tachycardia stands", 60)
+            seen_s = time.time()
+            happened_s = start_s + _fifth_ventricular_beat_s(path) - began_s
+            assert 0 < seen_s - happened_s < 5.0
+            site.people.wait_for(lambda posts: "WardAlarm" in _named(posts, "/bedside"), 5)
 
-        # its model fails while serving
-        worker.metrics.counter["wardwatch_model_swaps_total"].labels("ecg-beat", "fell_back").inc()
-        site.wait_for(lambda posts: _named(posts, "/operators") == ["ModelFellBack"])
-        (page,) = (post.json for post in site.posts if post.path == "/operators")
-        assert page["alerts"][0]["labels"]["severity"] == "page"
-        assert page["alerts"][0]["annotations"]["runbook"] == "docs/runbook.md#modelfellback"
+            numbers = count()
 
-        # it dies: the cause is told, and what follows from it is not
-        worker.stop()
-        site.wait_for(lambda posts: "WorkersAbsent" in _named(posts, "/operators"), deadline_s=60)
-        inhibited = {"filter": 'alertname="WorkerDown"', "active": "false"}
-        until(lambda: manager.get("/api/v2/alerts", inhibited), "its consequence is known and silenced", 60)
-        assert set(_named(site.posts, "/operators")) == {"ModelFellBack", "WorkersAbsent"}
-        assert not _named(site.posts, "/bedside")
+            def shown() -> bool:
+                now_us, n = time.time_ns() // 1000, next(numbers)
+                sender.send(reading("bed-1", now_us, 110.0))
+                sender.send(reading("bed-1", now_us, 110.0))
+                sender.send(image("bed-1", now_us, seed=n))
+                return not site.panels_without_data()
+
+            try:
+                until(shown, "every panel shows data", 40)
+            except TimeoutError:
+                pytest.fail(f"no data for {site.panels_without_data()}")
+        finally:
+            stop.set()
+            ward.join()
+    assert not site.told("/operators")
+    assert "WardSelfTest" not in site.told("/bedside")
+
+
+def test_a_worker_that_ends_is_one_page_and_what_follows_from_it_is_none(site: Site) -> None:
+    site.worker.kill()
+    site.people.wait_for(lambda posts: _named(posts, "/operators"), 60)
+    until(lambda: "WorkerDown" in site.standing("suppressed"), "its consequence is known and silenced", 60)
+    assert set(site.told("/operators")) == {"WorkersAbsent"}
+    assert not site.told("/bedside")
+
+
+def test_a_broker_that_dies_is_one_page_and_what_follows_from_it_is_none(site: Site, broker: JavaNode) -> None:
+    broker.kill()
+    try:
+        site.people.wait_for(lambda posts: _named(posts, "/operators"), 90)
+        until(lambda: "WorkersAbsent" in site.standing("suppressed"), "its consequence is known and silenced", 90)
+        assert set(site.told("/operators")) == {"BrokerDown"}
+    finally:
+        broker.start()

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from stream.metrics import TABLE
+from trainer.metrics import TABLE as TRAINER_TABLE
 
 _SELECTOR = re.compile(r"\b(wardwatch[_:][a-z0-9_:]+|up)\b(?:\s*\{([^}]*)\})?")
 _MATCHER = re.compile(r'([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
@@ -42,4 +43,5 @@ def exported() -> dict[str, frozenset[str]]:
             series[f"{row.name}_sum"] = series[f"{row.name}_count"] = labels
         else:
             series[row.name] = labels
+    series |= {name: frozenset(labels) | OF_THE_SCRAPE for name, (labels, _) in TRAINER_TABLE.items()}
     return series

@@ -27,7 +27,7 @@ def program(name: str) -> str:
 def said_by(name: str, *arguments: str | Path, cwd: Path | None = None) -> str:
     """What ``name`` printed. Fails with all of it when its status is not 0."""
     argv = [program(name), *map(str, arguments)]
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60, cwd=cwd)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=180, cwd=cwd)
     if done.returncode != 0:
         pytest.fail(f"{name} {' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}", pytrace=False)
     return done.stdout

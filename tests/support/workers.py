@@ -65,6 +65,11 @@ class WorkerProcess:
         self._process.kill()
         self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> int:
         """SIGTERM, as an orchestrator does it. The exit status."""
         assert self._process is not None

@@ -185,6 +185,18 @@ def test_five_ventricular_beats_at_a_normal_rate_are_no_tachycardia() -> None:
     assert [event for event, _ in stay.course(C.PVC_RUN)] == [RAISED]
 
 
+def test_fast_ventricular_beats_that_come_in_pairs_are_a_tachycardia() -> None:
+    """One interval of 640 ms and one of 460, over and over: 109/min, as in mitdb/223."""
+    stay = Stay()
+    stay.beat(0)
+    seconds = 0.6
+    for n in range(8):
+        before, after = (640.0, 460.0) if n % 2 else (460.0, 640.0)
+        seconds += before / 1000
+        stay.beat(seconds, ventricular=True, rr_pre_ms=before, rr_post_ms=after)
+    assert [event for event, _ in stay.course(C.VENTRICULAR_TACHYCARDIA)] == [RAISED]
+
+
 def test_a_pause_in_the_beats_breaks_a_run() -> None:
     stay = Stay()
     for second in (0, 0.45, 4.0, 4.45):

@@ -18,6 +18,7 @@ from stream.notify.webhook import WebhookNotifier
 from tests.support.alarms import PATIENT, publish, steps
 from tests.support.monitors import Served, alertmanager
 from tests.support.receivers import HttpReceiver, Post, http_receiver, until
+from tests.support.tools import said_by
 from vitals.alerts import AlertEvent
 from vitals.clock import SystemClock
 from vitals.conditions import Condition
@@ -99,6 +100,27 @@ def test_an_alarm_from_its_onset_to_its_end(kafka_topics: str, served: Served, s
     for name in (PATIENT, "Ada", "Ratched", "seen at the bed"):
         assert name not in said
     assert "WardAlarmMuted" not in said
+
+
+def test_a_silence_on_one_alarm_holds_through_its_escalations_and_lets_the_next_one_through(
+    kafka_topics: str, served: Served, site: HttpReceiver
+) -> None:
+    raised, escalated, cleared = steps(E.RAISED, E.ESCALATED, E.CLEARED)
+    other = steps(E.RAISED, E.CLEARED, condition=Condition.EXTREME_BRADYCARDIA)
+    own = f'alert_id="{raised.alert_id}"'
+    said_by(
+        "amtool", "silence", "add", f"--alertmanager.url={served.address}", "--author=n.okafor", "--comment=at the bed",
+        "--duration=10m", own,
+    )  # fmt: skip
+    with notifier(kafka_topics, served.address):
+        publish(kafka_topics, [raised, escalated, other[0]])
+        site.wait_for(lambda posts: ("WardAlarm", "firing") in _told(posts))
+        until(lambda: {"WardAlarm", "WardAlarmAgain"} <= set(_standing(served, "suppressed")), "both are silent")
+        publish(kafka_topics, [cleared, other[1]])
+        until(lambda: not _standing(served) and not _standing(served, "suppressed"), "both are over")
+        site.wait_for(lambda posts: ("WardAlarm", "resolved") in _told(posts))
+    told = {alert["labels"]["alert_id"] for post in site.posts for alert in post.json["alerts"]}
+    assert told == {other[0].alert_id}
 
 
 def test_what_stands_is_known_again_after_alertmanager_and_notifier_have_both_restarted(
