@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "topics": "create the topics that a broker lacks (WARDWATCH_KAFKA)",
     "catalogue": "the tables of topics, metrics, settings and reasons, as a page",
     "alarmtables": "write the tables of conditions, limits and signals into a page (docs/alarms.md)",
+    "unit": "a unit's own alarm rules: a file to begin with, or a check of one",
     "demo": "broker, worker, gateways and board together",
 }
 

@@ -21,19 +21,19 @@ from stream import bedside
 from stream.reading import Reading, read
 from vitals.alerts import AlertTransition, Evidence, FindingRef, State
 from vitals.bed import TASK_INDEX, TASKS, blank
-from vitals.conditions import CONDITIONS, NO_DATA, RULES, Kind, Priority
+from vitals.conditions import CONDITIONS, NO_DATA, Kind, Priority
 from vitals.decision import Taken, decide
 from vitals.errors import Reason, Unusable
 from vitals.events import Command
 from vitals.findings import Findings, Task
-from vitals.limits import ADULT
-from vitals.presence import EDGE, RULE_TABLE, Change, pass_time
+from vitals.presence import EDGE, Change, pass_time, rule_table
 from vitals.risk import GRID_US, RiskBatch, risk_batch
 from vitals.rows import Rows, RowTable
 from vitals.signals import Bed, Cause, Due, due
+from vitals.unit import FACTORY, Unit
 from vitals.units import US_PER_S
 
-_MAGIC: Final = b"WWDECID1"
+_MAGIC: Final = b"WWDECID2"
 _HEADER: Final = struct.Struct("<8sI")
 _LAYOUT: Final = "bed " + " ".join((*TASKS, *CONDITIONS))
 _MOST_BYTES: Final = 256 * 1024 * 1024
@@ -68,14 +68,17 @@ class _Saved(msgspec.Struct, array_like=True):
     patients: list[str]
     models: list[str]
     now_us: int
+    limits: list[float]
     beds: bytes
 
 
 class Deciding:
-    """Risk and alarm state of many patients."""
+    """Risk and alarm state of many patients of one ``unit``."""
 
-    def __init__(self) -> None:
-        self._beds = RowTable(_LAYOUT, blank())
+    def __init__(self, unit: Unit = FACTORY) -> None:
+        self._unit = unit
+        self._rules = rule_table(unit.rules)
+        self._beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         self._rows: dict[str, int] = {}
         self._names: list[str] = []
         self._models: dict[str, int] = {}
@@ -108,6 +111,7 @@ class Deciding:
                 reading.values,
                 reading.by_rules,
                 np.array(models, np.int32)[reading.table],
+                rules=self._rules,
                 now_us=self._now_us,
             )
             decided.findings += counts
@@ -124,7 +128,7 @@ class Deciding:
 
         ``arrived_ms``: broker time of its record, against which its own time is checked; 0 when there is none.
         """
-        bedside.check(command, arrived_ms)
+        bedside.check(command, self._unit, arrived_ms)
         known = command.patient in self._rows
         if not known and command.action != "admit":
             raise Unusable(Reason.REFUSED_COMMAND, "a patient who is not here")
@@ -145,7 +149,7 @@ class Deciding:
         self._now_us = max(self._now_us, now_us)
         rows = np.fromiter(self._rows.values(), np.int32, len(self._rows))
         edges = np.empty(len(rows) * len(CONDITIONS), EDGE)
-        told: Any = pass_time(self._beds.data, rows, RULE_TABLE, self._now_us, edges)
+        told: Any = pass_time(self._beds.data, rows, self._rules, self._now_us, edges)
         decided = Decided()
         for steps in self._in_time(rows, edges[:told].tolist()):
             decided.transitions += steps
@@ -161,7 +165,7 @@ class Deciding:
         open_signals = np.isin(beds["state"], _UNANSWERED).sum(axis=0).tolist()
         census = Census({}, dict.fromkeys(Priority, 0), {}, {})
         for c, condition in enumerate(CONDITIONS):
-            rule = RULES[condition]
+            rule = self._unit.rules[condition]
             key = rule.priority, rule.kind
             census.present[key] = census.present.get(key, 0) + present[c]
             census.unacknowledged[rule.priority] += open_signals[c]
@@ -175,27 +179,32 @@ class Deciding:
         patients = sorted(self._rows)
         models = sorted(self._models)
         rows = np.array([self._rows[patient] for patient in patients], np.int32)
-        beds = RowTable(_LAYOUT, blank())
+        beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         own = beds.add(len(rows))
         beds.data[own] = self._beds.data[rows]
         place = np.array([*(models.index(name) for name in self._models), -1], np.int32)
         beds.data["model"] = place[beds.data["model"]]
         packed = zlib.compress(beds.snapshot(own), 1)
-        body = msgspec.msgpack.encode(_Saved(patients, models, self._now_us, packed))
+        body = msgspec.msgpack.encode(_Saved(patients, models, self._now_us, list(self._unit.defaults), packed))
         return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
 
     def restore(self, state: bytes) -> None:
-        """Become what a snapshot was taken of. Raises ``ValueError`` for any other bytes, and changes nothing then."""
+        """Become what a snapshot was taken of; limits that nobody had moved are those of this unit.
+
+        Raises ``ValueError`` for any other bytes, and changes nothing then.
+        """
         body = state[_HEADER.size :]
         if state[: _HEADER.size] != _HEADER.pack(_MAGIC, zlib.crc32(body)):
             raise ValueError("not a snapshot of alarms, one of another version, or a damaged one")
         saved = msgspec.msgpack.decode(body, type=_Saved)
-        beds = RowTable(_LAYOUT, blank())
+        beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         unpacked = _unpacked(saved.beds, beds.size(len(saved.patients)))
-        if beds.rows_in(unpacked) != len(set(saved.patients)):
+        if beds.rows_in(unpacked) != len(set(saved.patients)) or len(saved.limits) != len(CONDITIONS):
             raise ValueError("a snapshot of alarms whose patients do not fit their beds")
         rows = beds.add(len(saved.patients))
         beds.restore(rows, unpacked)
+        limits = beds.data["limit"]
+        beds.data["limit"] = np.where(limits == saved.limits, self._unit.defaults, limits)
         self._beds = beds
         self._rows = dict(zip(saved.patients, rows.tolist(), strict=True))
         self._names = [""] * len(beds.data)
@@ -219,7 +228,7 @@ class Deciding:
         return self._rows_of(patients)
 
     def _bed(self, row: int) -> Bed:
-        return Bed(self._names[row], self._beds.data[row])
+        return Bed(self._names[row], self._beds.data[row], self._unit)
 
     def _follow(
         self, edge: tuple[Any, ...], ref: FindingRef | None = None, input_ms: int = 0
@@ -227,11 +236,40 @@ class Deciding:
         """The step that one EDGE makes, ``ref`` being the finding that decided it."""
         row, c, change, _, time_us, onset_us, value, limit = edge
         bed = self._bed(row)
-        cause = _cause(c, Change(change), value, limit, ref, input_ms)
-        if change == Change.ONSET:
-            yield bed.onset(c, onset_us, time_us, cause)
-        elif (step := bed.end(c, time_us, cause)) is not None:
-            yield step
+        cause = self._cause(c, Change(change), value, limit, ref, input_ms)
+        told: AlertTransition | None
+        if change == Change.WORSENED:
+            told = bed.void_snooze(c, time_us, cause.text)
+        elif change == Change.ONSET:
+            told = bed.onset(c, onset_us, time_us, cause)
+        else:
+            told = bed.end(c, time_us, cause)
+        if told is not None:
+            yield told
+        if change == Change.LAPSE and (void := bed.void_snooze(c, time_us, "it is not measured")) is not None:
+            yield void
+        if change == Change.ONSET and CONDITIONS[c] in NO_DATA.values():
+            for blind in np.flatnonzero(self._rules["blind_with"] == c).tolist():
+                yield from self._overdue(row, blind, time_us)
+                if (void := bed.void_snooze(blind, time_us, "there are no data")) is not None:
+                    yield void
+
+    def _cause(
+        self, c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int
+    ) -> Cause:
+        condition = CONDITIONS[c]
+        rule, rail = self._unit.rules[condition], self._unit.limits[condition]
+        number = None if np.isnan(value) else float(value)
+        evidence = Evidence(rule.measure, number, limit, rail.unit, ref)
+        if change is Change.LAPSE:
+            text = f"not measured for {rule.lapse_s:g} s"
+        elif change is Change.SUPERSEDED:
+            text = "superseded by a worse condition"
+        elif not rail.adjustable:
+            text = rule.measure if change is Change.ONSET else "over"
+        else:
+            text = f"{rule.measure} {value:.4g}, limit {limit:g} {rail.unit}".rstrip()
+        return Cause(text, evidence, input_ms)
 
     def _overdue(self, row: int, c: int, before_us: int) -> Iterator[AlertTransition]:
         """What of condition ``c`` was due before ``before_us`` and is not told yet: its steps come in the order of
@@ -327,19 +365,3 @@ def _decided_by(edge: tuple[Any, ...], reading: Reading, findings: Findings) -> 
     table, place = findings.tables[reading.table[edge[3]]], int(reading.finding[edge[3]])
     name = table.ref[place] if table.ref else ""
     return FindingRef(table.task, table.spec, edge[4], table.model, table.engine, name), table.input_ms[place]
-
-
-def _cause(c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int) -> Cause:
-    condition = CONDITIONS[c]
-    rule, rail = RULES[condition], ADULT[condition]
-    number = None if np.isnan(value) else float(value)
-    evidence = Evidence(rule.measure, number, limit, rail.unit, ref)
-    if change is Change.LAPSE:
-        text = f"not measured for {rule.lapse_s:g} s"
-    elif change is Change.SUPERSEDED:
-        text = "superseded by a worse condition"
-    elif not rail.adjustable:
-        text = rule.measure if change is Change.ONSET else "over"
-    else:
-        text = f"{rule.measure} {value:.4g}, limit {limit:g} {rail.unit}".rstrip()
-    return Cause(text, evidence, input_ms)

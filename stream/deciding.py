@@ -16,6 +16,7 @@ from vitals.alerts import AlertEvent
 from vitals.errors import Unusable
 from vitals.events import Checkpoint, Command, Record
 from vitals.findings import Findings
+from vitals.unit import FACTORY, Unit
 
 
 class Decide:
@@ -24,7 +25,8 @@ class Decide:
     stream: Final = "decide"
     remembers_s: Final = 0.0
 
-    def __init__(self) -> None:
+    def __init__(self, unit: Unit = FACTORY) -> None:
+        self._unit = unit
         self._deciding: dict[int, Deciding] = {}
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
@@ -57,7 +59,7 @@ class Decide:
         for partition, deciding in self._deciding.items():
             self._add(partition, deciding.tick(now_us), products)
         # a worker that has lost its partitions has nobody: its gauges must say so
-        for deciding in self._deciding.values() or [Deciding()]:
+        for deciding in self._deciding.values() or [Deciding(self._unit)]:
             census = deciding.census()
             products.present.update(census.present)
             products.unacknowledged.update(census.unacknowledged)
@@ -77,7 +79,7 @@ class Decide:
         self._deciding.clear()
 
     def _of(self, partition: int) -> Deciding:
-        return self._deciding.setdefault(partition, Deciding())
+        return self._deciding.setdefault(partition, Deciding(self._unit))
 
     def _decide(self, partition: int, taken: list[tuple[Record, Findings]], products: Products) -> None:
         if not taken:

@@ -5,6 +5,7 @@ Axes: T tasks (in the order of ``Task``), C conditions (in the order of ``CONDIT
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy.typing as npt
 
 from vitals.conditions import CONDITIONS
 from vitals.findings import Task
-from vitals.limits import DEFAULTS
 
 TASKS: Final[tuple[Task, ...]] = tuple(Task)
 TASK_INDEX: Final[dict[Task, int]] = {task: k for k, task in enumerate(TASKS)}
@@ -37,6 +37,7 @@ BED: Final = np.dtype(
         ("gone_us", "<i8", (_C,)),  # since when a present one has been inside its limit again
         ("known_us", "<i8", (_C,)),  # when it was last measured
         ("limit", "<f8", (_C,)),
+        ("snoozed_at", "<f8", (_C,)),  # how bad it was when it was snoozed, inf once that snooze is void
         # heartbeats
         ("ventricular_run", "<i4"),
         ("fast_run", "<i4"),
@@ -63,9 +64,10 @@ BED: Final = np.dtype(
 )
 
 
-def blank() -> npt.NDArray[np.void]:
-    """BED[()]: a patient of whom nothing is known, with the limits of an adult."""
+def blank(limits: Sequence[float]) -> npt.NDArray[np.void]:
+    """BED[()]: a patient of whom nothing is known, and their ``limits``, in the order of ``CONDITIONS``."""
     bed = np.zeros((), BED)
-    bed["limit"] = DEFAULTS
+    bed["limit"] = limits
+    bed["snoozed_at"] = np.nan
     bed["model"] = -1
     return bed

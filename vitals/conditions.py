@@ -90,7 +90,8 @@ class Rule:
     ``latching``: unless acknowledged, the signal outlives the condition.
     ``escalate_s``: unacknowledged that long, the next person is told, twice at most; 0 never.
     ``remind_s``: still present that long after the acknowledgement, the signal comes on again; 0 never.
-    ``snooze_max_s``: the longest snooze.
+    ``snooze_max_s``: the longest snooze. ``rearm``: so much worse than when it was snoozed, in the limit's unit, and
+    the snooze is void; 0: its measure has no degrees, or its snooze is too short to matter.
     """
 
     task: Task
@@ -107,6 +108,7 @@ class Rule:
     escalate_s: float = 0.0
     remind_s: float = 0.0
     snooze_max_s: float = 0.0
+    rearm: float = 0.0
 
 
 _C = Condition
@@ -127,25 +129,25 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.EXTREME_TACHYCARDIA: Rule(
         task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate", compare=Compare.ABOVE,
         hysteresis=5, on_delay_s=7, off_delay_s=5, superseded_by=(_C.VENTRICULAR_FIBRILLATION,),
-        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120,
+        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120, rearm=20,
     ),
     _C.EXTREME_BRADYCARDIA: Rule(
         task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate", compare=Compare.BELOW,
         hysteresis=3, on_delay_s=3, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE),
-        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120,
+        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120, rearm=5,
     ),
     _C.HEART_RATE_HIGH: Rule(
         task=_RHYTHM, priority=_MEDIUM, kind=_PHYS, measure="heart rate", compare=Compare.ABOVE,
         hysteresis=5, on_delay_s=10, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.EXTREME_TACHYCARDIA),
-        escalate_s=180, remind_s=600, snooze_max_s=1800,
+        escalate_s=180, remind_s=600, snooze_max_s=1800, rearm=15,
     ),
     _C.HEART_RATE_LOW: Rule(
         task=_RHYTHM, priority=_MEDIUM, kind=_PHYS, measure="heart rate", compare=Compare.BELOW,
         hysteresis=3, on_delay_s=10, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE, _C.EXTREME_BRADYCARDIA),
-        escalate_s=180, remind_s=600, snooze_max_s=1800,
+        escalate_s=180, remind_s=600, snooze_max_s=1800, rearm=8,
     ),
     _C.IRREGULAR_RHYTHM: Rule(
         task=_RHYTHM, priority=_LOW, kind=_PHYS, measure="irregularity of the RR intervals", compare=Compare.AT_LEAST,
@@ -183,10 +185,11 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.PVC_RUN: Rule(
         task=_BEAT, priority=_MEDIUM, kind=_PHYS, measure="ventricular beats in a row", compare=Compare.AT_LEAST,
         off_delay_s=10, superseded_by=(_C.VENTRICULAR_TACHYCARDIA,), escalate_s=300, remind_s=600, snooze_max_s=1800,
+        rearm=4,
     ),
     _C.PVC_FREQUENT: Rule(
         task=_BEAT, priority=_LOW, kind=_PHYS, measure="ventricular beats in a minute", compare=Compare.ABOVE,
-        hysteresis=4, off_delay_s=30, snooze_max_s=3600,
+        hysteresis=4, off_delay_s=30, snooze_max_s=3600, rearm=10,
     ),
     _C.BEAT_MODEL_DOWN: Rule(
         task=_BEAT, priority=_LOW, kind=_TECH, measure="beats are not classified", compare=Compare.AT_LEAST,
@@ -194,27 +197,28 @@ RULES: Final[dict[Condition, Rule]] = {
     ),
     _C.GLUCOSE_VERY_LOW: Rule(
         task=_GLUCOSE, priority=_HIGH, kind=_PHYS, measure="glucose", compare=Compare.BELOW,
-        hysteresis=4, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=300, remind_s=900, snooze_max_s=900,
+        hysteresis=4, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=300, remind_s=900, snooze_max_s=900, rearm=6,
     ),
     _C.GLUCOSE_LOW: Rule(
         task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="glucose", compare=Compare.BELOW,
         hysteresis=5, lapse_s=_GLUCOSE_LAPSE_S, superseded_by=(_C.GLUCOSE_VERY_LOW,),
-        escalate_s=600, remind_s=1200, snooze_max_s=1800,
+        escalate_s=600, remind_s=1200, snooze_max_s=1800, rearm=8,
     ),
     _C.GLUCOSE_LOW_PREDICTED: Rule(
         task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="probability of a low within 30 min",
         compare=Compare.AT_LEAST, hysteresis=0.15, lapse_s=_GLUCOSE_LAPSE_S,
         superseded_by=(_C.GLUCOSE_VERY_LOW, _C.GLUCOSE_LOW), escalate_s=900, remind_s=1800, snooze_max_s=1800,
+        rearm=0.25,
     ),
     _C.GLUCOSE_VERY_HIGH: Rule(
         task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="glucose", compare=Compare.ABOVE,
-        hysteresis=10, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=1800, remind_s=3600, snooze_max_s=7200,
+        hysteresis=10, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=1800, remind_s=3600, snooze_max_s=7200, rearm=50,
     ),
     _C.GLUCOSE_HIGH: Rule(
         # one reading after a meal is not news: two readings' time above the limit is
         task=_GLUCOSE, priority=_LOW, kind=_PHYS, measure="glucose", compare=Compare.ABOVE,
         hysteresis=10, on_delay_s=600, lapse_s=_GLUCOSE_LAPSE_S, superseded_by=(_C.GLUCOSE_VERY_HIGH,),
-        snooze_max_s=7200,
+        snooze_max_s=7200, rearm=40,
     ),
     _C.GLUCOSE_MODEL_DOWN: Rule(
         task=_GLUCOSE, priority=_LOW, kind=_TECH, measure="no forecast", compare=Compare.AT_LEAST,

@@ -14,7 +14,7 @@ from vitals.conditions import INDEX, NO_DATA
 from vitals.hazards import hazard
 from vitals.kernels import kernel
 from vitals.measures import MEASURED, RHYTHM_TASK, measure
-from vitals.presence import DISCHARGE_GRACE_US, EDGE, RULE_TABLE, follow, hear
+from vitals.presence import DISCHARGE_GRACE_US, EDGE, follow, hear, silence
 from vitals.risk import RISK, due, fuse
 from vitals.sources import is_followed, note
 
@@ -45,19 +45,21 @@ def decide(
     by_rules: npt.NDArray[np.bool_],
     model: npt.NDArray[np.int32],
     *,
+    rules: npt.NDArray[np.void],
     now_us: int,
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], Counter[Taken]]:
     """Take ``n`` findings into ``beds`` (BED[rows]); returns EDGE[e], RISK[r], and what was done with how many.
 
     ``rows``, ``task`` (as in ``TASKS``), ``source``, ``end_us``, ``verdict``, ``by_rules``, ``model``: [n]; ``values``:
-    [columns, n] in the order of ``READ``. ``now_us``: how far time has been told to have passed, 0 if never.
+    [columns, n] in the order of ``READ``. ``rules``: RULE[C]. ``now_us``: how far time has been told to have
+    passed, 0 if never.
     """
     n = len(rows)
     edges = np.empty(n * 2 * (_MOST + 1), EDGE)  # untouched pages cost nothing
     risks = np.empty(n + 1, RISK)
     counts: Any = _decide(
         beds, rows, task, source, end_us, verdict, values, by_rules, model, now_us,
-        RULE_TABLE, _PLACES, _SILENCE, edges, risks,
+        rules, _PLACES, _SILENCE, edges, risks,
     )  # fmt: skip
     told, fused, known, elsewhere = counts
     findings = Counter({Taken.DECIDED: n - known - elsewhere, Taken.KNOWN: known, Taken.OTHER_SOURCE: elsewhere})
@@ -90,6 +92,8 @@ def _decide(  # type: ignore[no-untyped-def]
                 continue
             bed.discharged_us = 0
             bed.admitted_us = t
+        if silences[task] >= 0:
+            told = silence(bed, row, silences[task], task, rules, t, edges, told)
         measure(task, bed, values, i, t, verdict[i], by_rules[i], measures)
         for k in range(places.shape[1]):
             c = places[task, k]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from vitals.conditions import CONDITIONS, Condition
+from vitals.conditions import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,6 @@ ADULT: Final[dict[Condition, Limit]] = {
     Condition.BREAST_MALIGNANCY_SUSPECTED: Limit("", 0.5, 0.1, 0.9, _OURS),
 }
 """Defaults of the adult class."""
-
-DEFAULTS: Final[tuple[float, ...]] = tuple(ADULT[condition].default for condition in CONDITIONS)
-"""Adult default of every condition, in the order of ``CONDITIONS``."""
 
 LADDERS: Final[tuple[tuple[Condition, ...], ...]] = (
     (

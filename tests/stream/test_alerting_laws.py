@@ -23,7 +23,7 @@ from tests.support.stay import (
 )
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
-from vitals.conditions import Condition
+from vitals.conditions import RULES, Condition
 from vitals.decision import Taken
 from vitals.findings import Task, Verdict
 from vitals.risk import RiskBatch
@@ -34,6 +34,7 @@ _LOOKS: dict[Task, list[tuple[dict[str, float | None], Verdict]]] = {
     Task.ECG_RHYTHM: [
         (CALM_RHYTHM, Verdict.GOOD),
         (CALM_RHYTHM | {"heart_rate_bpm": 150.0}, Verdict.GOOD),
+        (CALM_RHYTHM | {"heart_rate_bpm": 175.0}, Verdict.GOOD),
         (CALM_RHYTHM | {"since_beat_ms": 5200.0, "heart_rate_bpm": None}, Verdict.POOR),
         (CALM_RHYTHM | {"vf_index": 0.9}, Verdict.GOOD),
         ({}, Verdict.LEAD_OFF),
@@ -44,10 +45,14 @@ _LOOKS: dict[Task, list[tuple[dict[str, float | None], Verdict]]] = {
         ({"glucose_mg_dl": 110.0} | forecast(), Verdict.GOOD),
         ({"glucose_mg_dl": 52.0} | forecast(below_70=0.9, below_54=0.7), Verdict.GOOD),
         ({"glucose_mg_dl": 260.0}, Verdict.TOO_SHORT),
+        ({"glucose_mg_dl": 330.0}, Verdict.TOO_SHORT),
     ],
     Task.PNEUMONIA: [({"p_pneumonia": 0.9, "p_normal": 0.1}, Verdict.GOOD), ({"p_pneumonia": 0.1}, Verdict.GOOD)],
     Task.BREAST: [({"p_malignant": 0.9, "p_benign": 0.1}, Verdict.GOOD), ({}, Verdict.WRONG_INPUT)],
 }
+
+
+SNOOZABLE = [condition for condition, rule in RULES.items() if rule.rearm]
 
 
 @st.composite
@@ -101,6 +106,22 @@ def test_the_same_findings_give_the_same_bytes_however_they_are_cut(ward: list[F
     assert steps(at_once.transitions) == [step for part in in_turn for step in steps(part.transitions)]
     assert risk_rows(at_once.risks) == risk_rows(risks for part in in_turn for risks in part.risks)
     assert whole.snapshot() == pieces.snapshot()
+
+
+@given(wards(), st.lists(st.integers(0, 1000), max_size=12), st.sets(st.sampled_from(SNOOZABLE), min_size=1))
+@settings(max_examples=60, deadline=None)
+def test_snoozes_are_void_at_the_same_moment_however_the_findings_are_cut(
+    ward: list[Finding], places: list[int], snoozed: set[Condition]
+) -> None:
+    told: list[list[bytes]] = []
+    for deciding, parts in ((Deciding(), [ward]), (Deciding(), cut(ward, places))):
+        for patient in ("ann", "bob", "cy"):
+            deciding.command(command("admit", 0.1, patient=patient))
+            for condition in sorted(snoozed):
+                deciding.command(command("snooze", 0.2, patient=patient, condition=condition))
+        told.append([step for part in parts for step in steps(decide(deciding, part).transitions)])
+        told[-1].append(deciding.snapshot())
+    assert told[0] == told[1]
 
 
 @given(wards(), st.randoms(use_true_random=False))

@@ -285,6 +285,13 @@ def test_nothing_about_the_heart_is_said_from_a_signal_that_cannot_be_believed(v
     assert {step.kind for step in stay.steps} == {"technical"}
 
 
+def test_a_low_heart_rate_from_a_lead_that_is_off_is_technical_only() -> None:
+    stay = Stay()
+    for second in range(30):
+        stay.rhythm(second, Verdict.LEAD_OFF, heart_rate_bpm=20.0, since_beat_ms=9000.0)
+    assert {step.condition for step in stay.steps} == {Condition.ECG_LEAD_OFF}
+
+
 def test_lead_off_during_a_fibrillation_leaves_it_standing_until_a_minute_has_passed() -> None:
     stay = Stay()
     stay.rhythms(range(5), vf_index=0.95)
