@@ -73,6 +73,8 @@ def _condition_row(condition: Condition, rule: Rule) -> Sequence[str]:
         slack = rule.hysteresis if rule.compare is Compare.BELOW else -rule.hysteresis
         back = {Compare.ABOVE: "≤", Compare.BELOW: "≥", Compare.AT_LEAST: "<"}[rule.compare]
         ends = f"{back} {limit.default + slack:g} {limit.unit}".rstrip()
+    if condition is Condition.ALARM_FLOOD:
+        raised, ends = f"{limit.default:g} {rule.measure}", "fewer than that in the last 10 min"
     if condition in NO_DATA.values():
         ends = "data come again"
     raised += f" for {_time(rule.on_delay_s)}" if rule.on_delay_s else ""
@@ -83,7 +85,7 @@ def _condition_row(condition: Condition, rule: Rule) -> Sequence[str]:
         f"`{condition}`",
         rule.priority.value,
         rule.kind.value,
-        rule.task.value,
+        rule.task.value if rule.task is not None else "alarms",
         raised,
         ends,
         "yes" if rule.latching else "",

@@ -19,13 +19,15 @@ import numpy.typing as npt
 
 from stream import bedside
 from stream.reading import Reading, read
-from vitals.alerts import AlertTransition, Evidence, FindingRef, State
-from vitals.bed import TASK_INDEX, TASKS, blank
-from vitals.conditions import CONDITIONS, NO_DATA, Kind, Priority
+from vitals import flood
+from vitals.alerts import AlertEvent, AlertTransition, Evidence, FindingRef, State
+from vitals.bed import FLOOD_ALARMS, TASK_INDEX, TASKS, blank
+from vitals.conditions import CONDITIONS, NO_DATA, RULES, Condition, Kind, Priority
 from vitals.decision import Taken, decide
 from vitals.errors import Reason, Unusable
 from vitals.events import Command
 from vitals.findings import Findings, Task
+from vitals.flood import FLOOD
 from vitals.presence import EDGE, Change, pass_time, rule_table
 from vitals.risk import GRID_US, RiskBatch, risk_batch
 from vitals.rows import Rows, RowTable
@@ -107,6 +109,7 @@ class Deciding:
                 reading.task,
                 reading.source,
                 reading.end_us,
+                reading.input_ms,
                 reading.verdict,
                 reading.values,
                 reading.by_rules,
@@ -116,8 +119,12 @@ class Deciding:
             )
             decided.findings += counts
             for edge in edges.tolist():
-                decided.transitions += self._overdue(edge[0], edge[1], _known_us(edge, reading, findings))
-                decided.transitions += self._follow(edge, *_decided_by(edge, reading, findings))
+                known_us = _known_us(edge, reading, findings)
+                decided.transitions += self._overdue(edge[0], edge[1], known_us)
+                for step in self._follow(edge, *_decided_by(edge, reading, findings)):
+                    decided.transitions.append(step)
+                    if step.event is AlertEvent.RAISED and step.condition not in _BY_TIME:
+                        decided.transitions += self._count(edge[0], edge[1], known_us, step)
             taken.append((reading, risks))
         if any(len(risks) for _, risks in taken):
             decided.risks.append(self._risk_batch(taken))
@@ -254,6 +261,15 @@ class Deciding:
                 if (void := bed.void_snooze(blind, time_us, "there are no data")) is not None:
                     yield void
 
+    def _count(self, row: int, c: int, known_us: int, raised: AlertTransition) -> Iterator[AlertTransition]:
+        """One more alarm of a bed: it may be a flood."""
+        yield from self._overdue(row, FLOOD, known_us)
+        bed = self._bed(row)
+        if flood.counted(bed.record, c, known_us):
+            evidence = Evidence(RULES[Condition.ALARM_FLOOD].measure, FLOOD_ALARMS, FLOOD_ALARMS, "alarms")
+            cause = Cause(flood.summary(bed.record), evidence, raised.input_ms)
+            yield bed.onset(FLOOD, raised.time_us, raised.time_us, cause)
+
     def _cause(
         self, c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int
     ) -> Cause:
@@ -306,6 +322,10 @@ class Deciding:
         bed = self._bed(row)
         if what == Due.PAUSE_OVER:
             return list(bedside.pause_over(bed, time_us, Cause("the pause is over")))
+        if what == Due.FLOOD_OVER:
+            flood.over(bed.record)
+            ended = bed.end(c, time_us, Cause("over"))
+            return [] if ended is None else [ended]
         step = bedside.snooze_over(bed, c, time_us) if what == Due.SNOOZE_OVER else bedside.timer(bed, c, time_us)
         return [] if step is None else [step]
 
@@ -343,6 +363,7 @@ def _unpacked(packed: bytes, size: int) -> bytes:
     return unpacked
 
 
+_BY_TIME: Final = frozenset(NO_DATA.values())
 _UNANSWERED: Final = tuple(int(state) for state in (State.ON, State.LATCHED))
 
 

@@ -20,6 +20,9 @@ PVC_CELLS: Final = 12
 PVC_CELL_US: Final = 5_000_000
 """Ventricular beats are counted in cells of 5 s of event time; twelve of them are the last minute."""
 
+FLOOD_ALARMS: Final = 10
+"""So many alarms of a bed within ten minutes are a flood."""
+
 _T, _C = len(TASKS), len(CONDITIONS)
 
 BED: Final = np.dtype(
@@ -38,6 +41,9 @@ BED: Final = np.dtype(
         ("known_us", "<i8", (_C,)),  # when it was last measured
         ("limit", "<f8", (_C,)),
         ("snoozed_at", "<f8", (_C,)),  # how bad it was when it was snoozed, inf once that snooze is void
+        ("clock_us", "<i8"),  # from the end of a rhythm window to its arrival, as long as it stays about the same
+        ("reading_mg_dl", "<f8"),
+        ("reading_since_us", "<i8"),  # the first of the readings that say the same as the newest
         # heartbeats
         ("ventricular_run", "<i4"),
         ("fast_run", "<i4"),
@@ -60,6 +66,8 @@ BED: Final = np.dtype(
         ("due_us", "<i8", (_C,)),  # when the escalation or the reminder is due
         ("snoozed_until_us", "<i8", (_C,)),
         ("paused_until_us", "<i8"),
+        ("raised_us", "<i8", (FLOOD_ALARMS,)),  # the latest alarms raised, oldest first
+        ("raised", "<u1", (FLOOD_ALARMS,)),
     ]
 )
 

@@ -40,6 +40,7 @@ def decide(
     task: npt.NDArray[np.int32],
     source: npt.NDArray[np.uint32],
     end_us: npt.NDArray[np.int64],
+    input_ms: npt.NDArray[np.int64],
     verdict: npt.NDArray[np.int64],
     values: npt.NDArray[np.float64],
     by_rules: npt.NDArray[np.bool_],
@@ -50,15 +51,15 @@ def decide(
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], Counter[Taken]]:
     """Take ``n`` findings into ``beds`` (BED[rows]); returns EDGE[e], RISK[r], and what was done with how many.
 
-    ``rows``, ``task`` (as in ``TASKS``), ``source``, ``end_us``, ``verdict``, ``by_rules``, ``model``: [n]; ``values``:
-    [columns, n] in the order of ``READ``. ``rules``: RULE[C]. ``now_us``: how far time has been told to have
-    passed, 0 if never.
+    [n]: ``rows``, ``task`` (as in ``TASKS``), ``source``, ``end_us``, ``input_ms``, ``verdict``, ``by_rules``,
+    ``model``. ``values``: [columns, n] in the order of ``READ``. ``rules``: RULE[C]. ``now_us``: how far time has been
+    told to have passed, 0 if never.
     """
     n = len(rows)
     edges = np.empty(n * 2 * (_MOST + 1), EDGE)  # untouched pages cost nothing
     risks = np.empty(n + 1, RISK)
     counts: Any = _decide(
-        beds, rows, task, source, end_us, verdict, values, by_rules, model, now_us,
+        beds, rows, task, source, end_us, input_ms, verdict, values, by_rules, model, now_us,
         rules, _PLACES, _SILENCE, edges, risks,
     )  # fmt: skip
     told, fused, known, elsewhere = counts
@@ -68,7 +69,22 @@ def decide(
 
 @kernel
 def _decide(  # type: ignore[no-untyped-def]
-    beds, rows, tasks, sources, end_us, verdict, values, by_rules, model, now_us, rules, places, silences, edges, risks
+    beds,
+    rows,
+    tasks,
+    sources,
+    end_us,
+    input_ms,
+    verdict,
+    values,
+    by_rules,
+    model,
+    now_us,
+    rules,
+    places,
+    silences,
+    edges,
+    risks,
 ):
     told = 0
     fused = 0
@@ -94,7 +110,7 @@ def _decide(  # type: ignore[no-untyped-def]
             bed.admitted_us = t
         if silences[task] >= 0:
             told = silence(bed, row, silences[task], task, rules, t, edges, told)
-        measure(task, bed, values, i, t, verdict[i], by_rules[i], measures)
+        measure(task, bed, values, i, t, input_ms[i], verdict[i], by_rules[i], measures)
         for k in range(places.shape[1]):
             c = places[task, k]
             if c < 0:

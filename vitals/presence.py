@@ -70,7 +70,9 @@ def rule_table(rules: Mapping[Condition, Rule] = RULES) -> npt.NDArray[np.void]:
         rule = rules[condition]
         superiors = sum(1 << INDEX[worse] for worse in rule.superseded_by)
         on_us, off_us, lapse_us = (round(s * US_PER_S) for s in (rule.on_delay_s, rule.off_delay_s, rule.lapse_s))
-        blind = INDEX[NO_DATA[rule.task]] if rule.kind is Kind.PHYSIOLOGICAL and rule.task in NO_DATA else -1
+        blind = -1
+        if rule.kind is Kind.PHYSIOLOGICAL and rule.task in NO_DATA:
+            blind = INDEX[NO_DATA[rule.task]]
         silent = silence.get(condition, -1)
         table[i] = (rule.compare, rule.hysteresis, on_us, off_us, lapse_us, superiors, rule.rearm, silent, blind)
     return table

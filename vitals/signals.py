@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, Signal, State, Stimulus, alert_id, transition
 from vitals.conditions import CONDITIONS, ESCALATIONS, Condition, Priority, title
+from vitals.flood import FLOOD, WITHIN_US
 from vitals.kernels import kernel
 from vitals.unit import Unit
 from vitals.units import US_PER_S
@@ -202,6 +203,7 @@ class Due(enum.IntEnum):
     PAUSE_OVER = 0
     SNOOZE_OVER = 1
     TIMER = 2
+    FLOOD_OVER = 3
 
 
 DUE: Final = np.dtype([("row", "<i4"), ("condition", "<i4"), ("what", "<i4"), ("time_us", "<i8")])
@@ -212,7 +214,7 @@ _ACKNOWLEDGED: Final = int(State.ACKNOWLEDGED)
 
 def due(beds: npt.NDArray[np.void], rows: npt.NDArray[np.int32], now_us: int) -> npt.NDArray[np.void]:
     """DUE[n]: for each of ``rows`` all that is due at ``now_us``, a pause before the rest."""
-    out = np.empty(len(rows) * (2 * len(CONDITIONS) + 1), DUE)
+    out = np.empty(len(rows) * (2 * len(CONDITIONS) + 2), DUE)
     n: Any = _due(beds, rows, now_us, out)
     return out[:n]
 
@@ -225,6 +227,9 @@ def _due(beds, rows, now_us, out):  # type: ignore[no-untyped-def]
         paused_us = bed.paused_until_us
         if 0 < paused_us <= now_us:
             n = _tell_due(out, n, row, -1, 0, paused_us)
+        flood_us = bed.raised_us[0] + WITHIN_US
+        if (bed.present >> np.uint64(FLOOD)) & np.uint64(1) and flood_us <= now_us:
+            n = _tell_due(out, n, row, FLOOD, 3, flood_us)
         for c in range(len(bed.due_us)):
             snoozed_us = bed.snoozed_until_us[c]
             if 0 < snoozed_us <= now_us:

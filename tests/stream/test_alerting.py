@@ -585,3 +585,56 @@ def test_the_census_counts_what_is_present_unanswered_and_overdue() -> None:
     assert census.unacknowledged == {Priority.HIGH: 1, Priority.MEDIUM: 2, Priority.LOW: 0}
     assert census.stale == {Task.ECG_RHYTHM: 1, Task.GLUCOSE: 0}
     assert census.expected == {Task.ECG_RHYTHM: 2, Task.GLUCOSE: 2}
+
+
+def burst(stay: Stay, begin_s: int, count: int, every_s: int = 30) -> None:
+    """Runs of ventricular beats: each is an alarm, and over before the next."""
+    for k in range(count):
+        at_s = begin_s + k * every_s
+        for i in range(3):
+            stay.beat(at_s + 0.9 * i, ventricular=True, rr_pre_ms=900.0)
+        for i in range(3, every_s - 3):
+            stay.beat(at_s + 0.9 * i)
+
+
+def test_the_tenth_alarm_in_ten_minutes_is_a_flood_and_says_what_it_is_made_of() -> None:
+    stay = Stay()
+    burst(stay, 0, 9)
+    assert stay.course(C.ALARM_FLOOD) == []
+    burst(stay, 270, 1)
+    raised = stay.last(C.ALARM_FLOOD)
+    assert (raised.event, raised.priority, raised.time_us) == (E.RAISED, Priority.MEDIUM, at(271.8))
+    assert "10 in 10 min" in raised.text
+    assert "PVC run" in raised.text
+    stay.tick(602)
+    assert stay.course(C.ALARM_FLOOD)[1:] == [(E.ESCALATED, 571.8), (E.CLEARED, 601.8)]
+
+
+def test_a_flood_takes_no_alarm_away() -> None:
+    stay = Stay()
+    burst(stay, 0, 100)
+    asystole(stay, 2991)
+    assert len([e for e, _ in stay.course(C.PVC_RUN) if e is E.RAISED]) == 100
+    assert [e for e, _ in stay.course(C.ALARM_FLOOD)].count(E.RAISED) == 1
+    assert (stay.last(C.ASYSTOLE).event, stay.last(C.ASYSTOLE).signal) == (E.RAISED, Signal.ON)
+
+
+def test_nine_alarms_in_ten_minutes_and_one_a_minute_are_no_flood() -> None:
+    stay = Stay()
+    burst(stay, 0, 12, every_s=67)
+    assert stay.course(C.ALARM_FLOOD) == []
+
+
+def test_a_flood_that_ebbed_before_the_next_alarm_is_told_as_over_first() -> None:
+    stay = Stay()
+    burst(stay, 0, 10)
+    burst(stay, 700, 1)
+    assert [e for e, _ in stay.course(C.ALARM_FLOOD) if e is not E.ESCALATED] == [E.RAISED, E.CLEARED]
+
+
+def test_a_flood_survives_a_restart() -> None:
+    before, after = Stay(), Stay()
+    burst(before, 0, 9)
+    after.deciding.restore(before.deciding.snapshot())
+    burst(after, 270, 1)
+    assert [e for e, _ in after.course(C.ALARM_FLOOD)] == [E.RAISED]

@@ -75,7 +75,7 @@ def test_an_acknowledgement_always_silences(state: State) -> None:
 def test_every_condition_has_one_rule_and_one_limit() -> None:
     assert set(RULES) == set(ADULT) == set(Condition) == set(INDEX)
     measured = [condition for conditions in MEASURED.values() for condition in conditions]
-    assert sorted([*measured, *NO_DATA.values()]) == sorted(Condition)
+    assert sorted([*measured, *NO_DATA.values(), Condition.ALARM_FLOOD]) == sorted(Condition)
 
 
 def test_a_condition_reads_the_findings_of_one_task_and_is_superseded_by_earlier_ones_of_it() -> None:

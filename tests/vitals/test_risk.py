@@ -51,7 +51,7 @@ def says(task: Task, verdict: Verdict = Verdict.GOOD, **values: float | None) ->
     row = calm | values
     columns = np.array([[row.get(name)] for name in READ[task]], np.float64)
     beds = blank(FACTORY.defaults)[None].copy()
-    measure(TASK_INDEX[task], beds[0], columns, 0, at(0), int(verdict), False, np.empty(16))
+    measure(TASK_INDEX[task], beds[0], columns, 0, at(0), 0, int(verdict), False, np.empty(16))
     return float(hazard(TASK_INDEX[task], beds[0], columns, 0, at(0), int(verdict)))
 
 
