@@ -21,6 +21,7 @@ from stream import bedside
 from stream.reading import Reading, read
 from vitals import flood
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, FindingRef, State
+from vitals.audit import Chain
 from vitals.bed import FLOOD_ALARMS, TASK_INDEX, TASKS, blank
 from vitals.conditions import CONDITIONS, NO_DATA, RULES, Condition, Kind, Priority
 from vitals.decision import Taken, decide
@@ -71,6 +72,7 @@ class _Saved(msgspec.Struct, array_like=True):
     models: list[str]
     now_us: int
     limits: list[float]
+    audited: tuple[int, str]
     beds: bytes
 
 
@@ -80,11 +82,17 @@ class Deciding:
     def __init__(self, unit: Unit = FACTORY) -> None:
         self._unit = unit
         self._rules = rule_table(unit.rules)
+        self.audit = Chain()
         self._beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         self._rows: dict[str, int] = {}
         self._names: list[str] = []
         self._models: dict[str, int] = {}
         self._now_us = 0
+
+    @property
+    def now_us(self) -> int:
+        """How far time has been told to have passed."""
+        return self._now_us
 
     @property
     def patients(self) -> int:
@@ -192,7 +200,11 @@ class Deciding:
         place = np.array([*(models.index(name) for name in self._models), -1], np.int32)
         beds.data["model"] = place[beds.data["model"]]
         packed = zlib.compress(beds.snapshot(own), 1)
-        body = msgspec.msgpack.encode(_Saved(patients, models, self._now_us, list(self._unit.defaults), packed))
+        body = msgspec.msgpack.encode(
+            _Saved(
+                patients, models, self._now_us, list(self._unit.defaults), (self.audit.number, self.audit.head), packed
+            )
+        )
         return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
 
     def restore(self, state: bytes) -> None:
@@ -219,6 +231,7 @@ class Deciding:
             self._names[row] = patient
         self._models = {name: k for k, name in enumerate(saved.models)}
         self._now_us = saved.now_us
+        self.audit = Chain(*saved.audited)
 
     def _rows_of(self, patients: Sequence[str]) -> Rows:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from stream import ingest
 from stream.alerting import Decided, Deciding
 from stream.checkpoint import Owners
@@ -13,6 +15,7 @@ from stream.publish import message
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertEvent
+from vitals.audit import AuditEntry
 from vitals.errors import Unusable
 from vitals.events import Checkpoint, Command, Record
 from vitals.findings import Findings
@@ -28,6 +31,7 @@ class Decide:
     def __init__(self, unit: Unit = FACTORY) -> None:
         self._unit = unit
         self._deciding: dict[int, Deciding] = {}
+        self._decided: dict[int, int] = {}
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
         """See ``Half``."""
@@ -45,8 +49,7 @@ class Decide:
                     command = codec.decode(Command, record.value, record.content_type)
                     # What was found before a person acted is decided before their command.
                     self._decide(record.partition, findings.pop(record.partition, []), products)
-                    obeyed = self._of(record.partition).command(command, record.timestamp_ms)
-                    self._add(record.partition, obeyed, products)
+                    self._obey(record, command, products)
             except Unusable as why:
                 products.refuse([ingest.refuse(record, why)])
         for partition, taken in findings.items():
@@ -74,9 +77,11 @@ class Decide:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self._of(checkpoint.partition).restore(checkpoint.state)
+        self._decided[checkpoint.partition] = checkpoint.offsets.get(Topic.FINDINGS, -1)
 
     def forget(self) -> None:
         self._deciding.clear()
+        self._decided.clear()
 
     def _of(self, partition: int) -> Deciding:
         return self._deciding.setdefault(partition, Deciding(self._unit))
@@ -85,9 +90,39 @@ class Decide:
         if not taken:
             return
         decided = self._of(partition).decide([found for _, found in taken])
+        self._decided[partition] = taken[-1][0].offset
         products.refuse([ingest.refuse(taken[place][0], why) for place, why in decided.refused])
         products.decided += decided.findings
         self._add(partition, decided, products)
+
+    def _obey(self, record: Record, command: Command, products: Products) -> None:
+        """Do a command and write down what came of it. Raises ``Unusable`` when it is refused, written down too."""
+        deciding = self._of(record.partition)
+        entry = AuditEntry(
+            partition=record.partition,
+            number=0,
+            offset=record.offset,
+            command=command,
+            outcome="refused",
+            told=[],
+            rules=self._unit.version,
+            after=self._decided.get(record.partition, -1),
+            passed_us=deciding.now_us,
+            previous="",
+        )
+        try:
+            obeyed = deciding.command(command, record.timestamp_ms)
+        except Unusable as why:
+            self._write_down(replace(entry, told=[str(why)]), deciding, products)
+            raise
+        told = [step.text for step in obeyed.transitions]
+        self._write_down(replace(entry, outcome="done" if told else "unchanged", told=told), deciding, products)
+        self._add(record.partition, obeyed, products)
+
+    def _write_down(self, entry: AuditEntry, deciding: Deciding, products: Products) -> None:
+        linked = deciding.audit.extended(entry)
+        key = entry.command.patient.encode()
+        products.messages.append(message(Topic.AUDIT, linked, key=key, partition=entry.partition))
 
     def _add(self, partition: int, decided: Decided, products: Products) -> None:
         for risks in decided.risks:

@@ -157,6 +157,7 @@ class Bed:
             who=person.who,
             role=person.role,
             reason=person.reason,
+            rules=self.unit.version,
         )
 
     def _due_us(self, c: int, state: State, time_us: int) -> int:
@@ -194,6 +195,7 @@ class Bed:
             who=person.who,
             role=person.role,
             reason=person.reason,
+            rules=self.unit.version,
         )
 
 

@@ -22,6 +22,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ class UnitError(ValueError):
     """A unit's file says what cannot be: a line for each thing wrong."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """The rules of one unit: what is alarmed, from which limit on, and who may do what."""
 
@@ -58,7 +59,7 @@ class Unit:
         """Limits of a patient for whom nobody has moved one, in the order of ``CONDITIONS``."""
         return tuple(self.limits[condition].default for condition in CONDITIONS)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Twelve hex digits that differ between any two sets of rules and limits."""
         said = [(c, *astuple(self.rules[c]), *astuple(self.limits[c])) for c in CONDITIONS]
