@@ -10,7 +10,7 @@ PY := .venv/bin/python
 # what was installed stands in the name of a stamp: a changed requirement is a new stamp, a second run finds its own
 PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 FUZZ_S ?= 60
-BENCH ?= signal_path engines decide against_peers image_flood ward_capacity
+BENCH ?= signal_path engines decide against_peers image_flood ward_capacity restart overload soak
 DEMO_READY := .venv/ready-demo-$(PINS)
 TEST_READY := .venv/ready-test-$(PINS)
 FUZZ_READY := .venv/ready-fuzz-$(PINS)
@@ -37,7 +37,7 @@ lint: $(TEST_READY)
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
-bench: $(TEST_READY) ## measure: signal path, engines, deciding, patients per core beside peers (BENCH=engines: only that; QUICK=1)
+bench: $(TEST_READY) ## measure: signal path, engines, deciding, patients per core beside peers, load and overload (BENCH=engines: only that; QUICK=1)
 	@for program in $(BENCH); do echo "== bench.$$program"; $(PY) -m bench.$$program; done
 
 fuzz: $(FUZZ_READY) ## every decoder under Atheris (FUZZ_S=60 seconds each; FUZZ='dicom wire': only those)

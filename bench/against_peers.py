@@ -34,7 +34,7 @@ from zlib import crc32
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench import load
+from bench import load, trial
 from bench.peers import environment
 from models.registry import Registry
 from stream.broker import create_topics, free_ports, open_broker
@@ -198,7 +198,7 @@ def measure(kafka: str, contender: Contender) -> dict[str, float]:
                 before_s = _cpu_s(process.pid)
                 _send(kafka, what.messages)
                 cpu_s = _wait(process, consumer, values, _count(what.findings)) - before_s
-                rss_mb = _rss_mb(process.pid)
+                memory_mb = round(trial.rss_mb(process.pid))
             except AssertionError:
                 log.seek(0)
                 sys.stderr.write(log.read().decode(errors="replace")[-3000:])
@@ -214,7 +214,7 @@ def measure(kafka: str, contender: Contender) -> dict[str, float]:
         "patient_seconds_per_cpu_second": round(patient_seconds / cpu_s),
         "us_per_patient_second": round(1e6 * cpu_s / patient_seconds, 2),
         "cpu_s": round(cpu_s, 3),
-        "rss_mb": rss_mb,
+        "rss_mb": memory_mb,
         "findings": _count(what.findings),
         "largest_difference": _compared(_tables(values), what.findings),
     }
@@ -319,13 +319,8 @@ def _wait(process: subprocess.Popen[bytes], consumer: Consumer, values: list[byt
 
 
 def _cpu_s(pid: int) -> float:
-    """CPU time of all threads of a process, to the nanosecond (CPUCLOCK_SCHED of <linux/posix-timers.h>)."""
     assert not Path(f"/proc/{pid}/task/{pid}/children").read_text(), "a service with processes below it"
-    return time.clock_gettime((~pid << 3) | 2)
-
-
-def _rss_mb(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+    return trial.cpu_s(pid)
 
 
 def _tables(values: Iterable[bytes]) -> dict[Task, np.ndarray]:

@@ -55,15 +55,19 @@ def recordings() -> list[Recording]:
     ]
 
 
-def bundles(patients: int, per_gateway: int, start_us: int, seconds: int, first_s: int = 0) -> Iterator[Bundle]:
-    """Everything, in the order of time, from second ``first_s`` of the recordings on."""
-    gateways = [range(i, min(i + per_gateway, patients)) for i in range(0, patients, per_gateway)]
+def bundles(
+    patients: int, per_gateway: int, start_us: int, seconds: int, first_s: int = 0, first_bed: int = 0
+) -> Iterator[Bundle]:
+    """Everything, in the order of time, from second ``first_s`` of the recordings on, of ``first_bed`` and the next."""
+    end = first_bed + patients
+    gateways = [range(i, min(i + per_gateway, end)) for i in range(first_bed, end, per_gateway)]
     for second in range(first_s, first_s + seconds):
         for number, beds in enumerate(gateways):
             phase_us = number * US_PER_S // len(gateways)
             chunk_us = start_us + (second - first_s) * US_PER_S + phase_us
-            value = codec.encode(_bundle(f"gateway-{number}", beds, second, chunk_us))
-            yield Bundle(f"gateway-{number}", chunk_us + US_PER_S, len(beds), value)
+            gateway = f"gateway-{beds.start // per_gateway}"
+            value = codec.encode(_bundle(gateway, beds, second, chunk_us))
+            yield Bundle(gateway, chunk_us + US_PER_S, len(beds), value)
 
 
 def _bundle(gateway: str, beds: range, second: int, start_us: int) -> EcgBundle:
@@ -96,7 +100,7 @@ def _simulated(seed: int) -> Recording:
     return Recording(f"simulated/{seed}", float(RATE_HZ), ("II", "V1"), ecg.gain_uv, ecg.samples)
 
 
-def play(kafka: str, patients: int, per_gateway: int, seconds: int) -> dict[str, float]:
+def play(kafka: str, patients: int, per_gateway: int, seconds: int, first_bed: int) -> dict[str, float]:
     """Send live. ``late_s``: how far behind its own time the latest bundle was handed over."""
     recordings()
     producer = Producer(
@@ -110,7 +114,7 @@ def play(kafka: str, patients: int, per_gateway: int, seconds: int) -> dict[str,
         }
     )
     chunks, late_s = 0, 0.0
-    for bundle in bundles(patients, per_gateway, time.time_ns() // 1000, seconds):
+    for bundle in bundles(patients, per_gateway, time.time_ns() // 1000, seconds, first_bed=first_bed):
         ahead_s = bundle.at_us / US_PER_S - time.time()
         if ahead_s > 0:
             time.sleep(ahead_s)
@@ -129,8 +133,9 @@ def main() -> None:
     parser.add_argument("--patients", type=int, required=True)
     parser.add_argument("--seconds", type=int, required=True)
     parser.add_argument("--per-gateway", type=int, default=100)
+    parser.add_argument("--first-bed", type=int, default=0)
     asked = parser.parse_args()
-    print(json.dumps(play(asked.kafka, asked.patients, asked.per_gateway, asked.seconds)))
+    print(json.dumps(play(asked.kafka, asked.patients, asked.per_gateway, asked.seconds, asked.first_bed)))
 
 
 if __name__ == "__main__":

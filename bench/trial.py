@@ -15,7 +15,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.broker import JavaNode, create_topics, free_ports
@@ -32,10 +33,10 @@ from stream.topics import PARTITIONS, Topic
 
 Ints = npt.NDArray[np.int64]
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _READY_S: Final = 240.0
 _SAMPLE_S: Final = 2.0
 _AFTER_S: Final = 3.0
+_RETENTION: Final = ("retention.bytes", "retention.ms")
 FINDING_MS: Final = 1000.0
 ALARM_MS: Final = 2000.0
 
@@ -57,20 +58,42 @@ class _Alert(msgspec.Struct):
 @dataclass(frozen=True)
 class Trial:
     """``warm_s`` seconds that do not count, then ``seconds`` that do. ``settings``: of the worker, beside its usual;
-    ``beside``: the command of one process more, which is told ``--kafka``.
+    ``beside``: the command of one process more, which is told ``--kafka``, and starts when it begins to count.
     """
 
     patients: int
     seconds: int
     per_gateway: int = 100
     warm_s: int = 25
+    bucket_s: int = 60
     settings: dict[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
 
 
 @dataclass
+class Sample:
+    """The worker at one moment. ``lag``: records of the ECG not taken yet; ``step``: of overload."""
+
+    at_s: float
+    rss_mb: float
+    files: int
+    lag: float
+    step: int
+
+
+@dataclass
+class Bucket:
+    """What was completed in ``bucket_s`` seconds from ``at_s`` on: milliseconds from chunk to finding and to alarm."""
+
+    at_s: float
+    findings: int
+    alarms: int
+    p99_ms: dict[str, float]
+
+
+@dataclass
 class Seen:
-    """What a trial showed. Cores: CPU seconds a second. ``lag``: records of the ECG not taken yet, at every sample."""
+    """What a trial showed. Cores: CPU seconds a second."""
 
     patients: int
     seconds: float
@@ -80,14 +103,14 @@ class Seen:
     alarms: int
     p50_ms: dict[str, float]
     p99_ms: dict[str, float]
-    p99_ms_by_minute: list[float]
     worker_cores: float
     worker_rss_mb: float
     broker_cores: float
     load_cores: float
     load_late_s: float
-    lag: list[float]
     stages_s: dict[str, float]
+    samples: list[Sample]
+    buckets: list[Bucket]
 
     @property
     def us_per_patient_second(self) -> float:
@@ -95,13 +118,14 @@ class Seen:
 
     def falls_short(self) -> str:
         """Why this many patients are too many; empty when they are not."""
-        third = max(1, len(self.lag) // 3)
+        lag = [sample.lag for sample in self.samples]
+        third = max(1, len(lag) // 3)
         records_a_second = self.patients / 100
         if self.p99_ms["chunk_to_finding"] >= FINDING_MS:
             return f"p99 to a finding {self.p99_ms['chunk_to_finding']:.0f} ms"
         if self.p99_ms["chunk_to_alarm"] >= ALARM_MS:
             return f"p99 to an alarm {self.p99_ms['chunk_to_alarm']:.0f} ms"
-        if np.mean(self.lag[-third:]) > np.mean(self.lag[:third]) + max(8.0, records_a_second):
+        if np.mean(lag[-third:]) > np.mean(lag[:third]) + max(8.0, records_a_second):
             return "the lag grows"
         if self.rhythm_findings_share < 0.97:
             return f"{self.rhythm_findings_share:.1%} of the rhythm windows are there"
@@ -114,30 +138,28 @@ def run(trial: Trial) -> Seen:
     """Start everything, play, stop everything, read back."""
     with JavaNode(cache_folder()) as node, tempfile.TemporaryDirectory(prefix="wardwatch-bench-") as folder:
         create_topics(node.bootstrap)
-        with _Worker(node.bootstrap, Path(folder), trial) as worker:
-            load = _start_load(node.bootstrap, trial)
-            beside = subprocess.Popen([*trial.beside, "--kafka", node.bootstrap]) if trial.beside else None
+        keep_all(node.bootstrap)
+        with Worker(node.bootstrap, Path(folder), trial) as worker, ExitStack() as stack:
+            load = stack.enter_context(running(load_of(trial), node.bootstrap))
             assert node._process is not None
             pids = {"worker": worker.pid, "broker": node._process.pid, "load": load.pid}
             time.sleep(trial.warm_s)
+            if trial.beside:
+                stack.enter_context(running(trial.beside, node.bootstrap))
             began_ms, before, began_s = time.time() * 1000, _cpu_s(pids), time.monotonic()
             stages = worker.stages_s()
-            lag, rss_mb = [], 0.0
+            samples = []
             while load.poll() is None and time.monotonic() - began_s < trial.seconds:
                 time.sleep(_SAMPLE_S)
-                lag.append(worker.lag())
-                rss_mb = max(rss_mb, _rss_mb(worker.pid))
+                samples.append(worker.sample(time.monotonic() - began_s))
             spent_s = time.monotonic() - began_s
             after = _cpu_s(pids)
             ended_ms = time.time() * 1000
             stages = {name: value - stages.get(name, 0.0) for name, value in worker.stages_s().items()}
             said = msgspec.json.decode(load.communicate(timeout=60)[0])
-            if beside is not None:
-                beside.terminate()
-                beside.wait(30)
             time.sleep(_AFTER_S)
-        to_finding, counts, when = _to_finding(node.bootstrap, began_ms, ended_ms)
-        to_alarm = _to_alarm(node.bootstrap, began_ms, ended_ms)
+        to_finding, finding_ms, counts = findings_of(node.bootstrap, began_ms, ended_ms)
+        to_alarm, alarm_ms = _alarms_of(node.bootstrap, began_ms, ended_ms)
     cores = {name: (after[name] - before[name]) / spent_s for name in pids}
     both = {"chunk_to_finding": to_finding, "chunk_to_alarm": to_alarm}
     return Seen(
@@ -149,21 +171,36 @@ def run(trial: Trial) -> Seen:
         alarms=len(to_alarm),
         p50_ms={name: _percentile(values, 50) for name, values in both.items()},
         p99_ms={name: _percentile(values, 99) for name, values in both.items()},
-        p99_ms_by_minute=[
-            _percentile(to_finding[(when >= at) & (when < at + 60_000)], 99)
-            for at in np.arange(began_ms, ended_ms - 1000, 60_000)
-        ],
         worker_cores=cores["worker"],
-        worker_rss_mb=rss_mb,
+        worker_rss_mb=max(sample.rss_mb for sample in samples),
         broker_cores=cores["broker"],
         load_cores=cores["load"],
         load_late_s=said["late_s"],
-        lag=lag,
         stages_s=stages,
+        samples=samples,
+        buckets=[
+            _bucket(
+                at_ms,
+                began_ms,
+                trial.bucket_s,
+                {"chunk_to_finding": (to_finding, finding_ms), "chunk_to_alarm": (to_alarm, alarm_ms)},
+            )
+            for at_ms in np.arange(began_ms, ended_ms - 1000, 1000 * trial.bucket_s)
+        ],
     )
 
 
-class _Worker:
+def _bucket(at_ms: float, began_ms: float, seconds: int, both: dict[str, tuple[Ints, Ints]]) -> Bucket:
+    within = {name: took[(when >= at_ms) & (when < at_ms + 1000 * seconds)] for name, (took, when) in both.items()}
+    return Bucket(
+        at_s=round((at_ms - began_ms) / 1000),
+        findings=len(within["chunk_to_finding"]),
+        alarms=len(within["chunk_to_alarm"]),
+        p99_ms={name: _percentile(took, 99) for name, took in within.items()},
+    )
+
+
+class Worker:
     """``python -m stream worker`` in the role that does everything, the ward board included."""
 
     def __init__(self, kafka: str, folder: Path, trial: Trial) -> None:
@@ -174,7 +211,12 @@ class _Worker:
         self._environment = environment | {f"WARDWATCH_{name.upper()}": value for name, value in told.items()}
         self._log = folder / "worker.log"
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Worker:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Returns when it is ready."""
         with self._log.open("wb") as log:
             argv = [sys.executable, "-m", "stream", "worker"]
             self._process = subprocess.Popen(argv, env=self._environment, stdout=log, stderr=log)
@@ -183,8 +225,7 @@ class _Worker:
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the worker is not ready: {self._log.read_text()[-2000:]}")
-            time.sleep(0.2)
-        return self
+            time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
         ended = self._process.poll()
@@ -193,17 +234,28 @@ class _Worker:
         if ended is not None:
             raise RuntimeError(f"the worker ended by itself: {self._log.read_text()[-2000:]}")
 
-    def lag(self) -> float:
-        return sum(value for labels, value in self._samples("wardwatch_lag_records") if labels["topic"] == Topic.ECG)
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    def sample(self, at_s: float) -> Sample:
+        seen = {"wardwatch_lag_records": 0.0, "wardwatch_overload_step": 0.0}
+        for family in text_string_to_metric_families(self._get("/metrics")):
+            if family.name in seen:
+                ours = (one for one in family.samples if one.labels.get("topic", Topic.ECG) == Topic.ECG)
+                seen[family.name] = sum(one.value for one in ours)
+        files = len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+        lag, step = seen.values()
+        return Sample(round(at_s, 1), round(rss_mb(self.pid), 1), files, lag, int(step))
 
     def stages_s(self) -> dict[str, float]:
-        return {labels["stage"]: value for labels, value in self._samples("wardwatch_stage_seconds_sum")}
-
-    def _samples(self, name: str) -> Iterator[tuple[dict[str, str], float]]:
-        for family in text_string_to_metric_families(self._get("/metrics")):
-            for sample in family.samples:
-                if sample.name == name:
-                    yield sample.labels, sample.value
+        return {
+            sample.labels["stage"]: sample.value
+            for family in text_string_to_metric_families(self._get("/metrics"))
+            for sample in family.samples
+            if sample.name == "wardwatch_stage_seconds_sum"
+        }
 
     def _is_ready(self) -> bool:
         try:
@@ -216,13 +268,33 @@ class _Worker:
             return str(answer.read().decode())
 
 
-def _start_load(kafka: str, trial: Trial) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "bench.load", "--kafka", kafka, "--patients", str(trial.patients)]
-    argv += ["--seconds", str(trial.warm_s + trial.seconds), "--per-gateway", str(trial.per_gateway)]
-    return subprocess.Popen(argv, stdout=subprocess.PIPE)
+def keep_all(kafka: str) -> None:
+    """The findings and alarms are read back at the end: they must not be thrown away before."""
+    topics = (Topic.FINDINGS, Topic.ALERTS)
+    keep = [ConfigEntry(name, "-1", incremental_operation=AlterConfigOpType.SET) for name in _RETENTION]
+    resources = [ConfigResource(ResourceType.TOPIC, topic.value, incremental_configs=keep) for topic in topics]
+    admin = AdminClient({"bootstrap.servers": kafka})
+    for done in admin.incremental_alter_configs(resources).values():
+        done.result(30)
 
 
-def _to_finding(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Counter[str], Ints]:
+def load_of(trial: Trial) -> tuple[str, ...]:
+    """The command of the trial's load."""
+    argv = (sys.executable, "-m", "bench.load", "--patients", str(trial.patients))
+    return (*argv, "--seconds", str(trial.warm_s + trial.seconds), "--per-gateway", str(trial.per_gateway))
+
+
+@contextmanager
+def running(argv: tuple[str, ...], kafka: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for the block; it is told ``--kafka``."""
+    with subprocess.Popen([*argv, "--kafka", kafka], stdout=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def findings_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints, Counter[str]]:
     """Of the findings of an ECG milliseconds from record to finding and when it was written; how many of each task."""
     decode = msgspec.msgpack.Decoder(_Findings).decode
     parts: list[Ints] = [np.empty(0, np.int64)]
@@ -232,15 +304,17 @@ def _to_finding(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Cou
         for table in decode(value).tables:
             counts[table.task] += len(table.input_ms)
             if table.task.startswith("ecg"):
-                parts.append(at_ms - np.array(table.input_ms, np.int64))
+                parts.append((at_ms - np.array(table.input_ms, np.int64)).astype(np.int32))
                 when.append(np.full(len(table.input_ms), at_ms))
-    return np.concatenate(parts), counts, np.concatenate(when)
+    return np.concatenate(parts), np.concatenate(when), counts
 
 
-def _to_alarm(kafka: str, began_ms: float, ended_ms: float) -> Ints:
+def _alarms_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints]:
     decode = msgspec.msgpack.Decoder(_Alert).decode
     alerts = ((at_ms, decode(value)) for at_ms, value in _records(kafka, Topic.ALERTS, began_ms, ended_ms))
-    return np.array([at_ms - a.input_ms for at_ms, a in alerts if a.event == "raised" and a.input_ms], np.int64)
+    raised = [(at_ms - a.input_ms, at_ms) for at_ms, a in alerts if a.event == "raised" and a.input_ms]
+    took, when = np.array(raised, np.int64).reshape(-1, 2).T
+    return took, when
 
 
 def _records(kafka: str, topic: Topic, began_ms: float, ended_ms: float) -> Iterator[tuple[int, bytes]]:
@@ -268,11 +342,10 @@ def _cpu_s(pids: dict[str, int]) -> dict[str, float]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of all threads of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """CPU time of all threads of a process, to the nanosecond (CPUCLOCK_SCHED of <linux/posix-timers.h>)."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
-def _rss_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -21,6 +21,7 @@ import msgspec
 
 from bench import steps
 from bench.load import RATE_HZ
+from bench.plots import over_time
 from bench.trial import Seen, Trial, run
 
 _STEP = 1.15
@@ -99,6 +100,7 @@ def main() -> None:
     }
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    over_time(best, f"{best.patients:,} patients for {best.seconds:.0f} s", asked.out.with_suffix(".png"))
     for step, us in report["us_per_patient_second"].items():
         print(f"{us:8.2f} µs  {step}")
     print(f"{best.patients:,} patients held for {best.seconds:.0f} s; {asked.out}")

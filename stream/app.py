@@ -63,6 +63,7 @@ _HEARTBEAT_S: Final = 1.0
 _FAILED_EXIT_S: Final = 2.0
 """What failed has nothing more to hand over, and somebody else should begin."""
 _STREAM_BUFFER: Final = 200
+_IMAGING_NICENESS: Final = 10
 _SWITCH_INTERVAL_S: Final = 2e-4
 """A thread in a compiled kernel next to a busy interpreter gets 1 to 23 % of its speed at the stock 5 ms."""
 
@@ -103,9 +104,8 @@ class Worker:
         self._outbox = FaustOutbox(self._app)
         self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
         self._slots = open_slots(self._heard, settings.state / _PLANS)
-        self._observing, self._imaging, self._deciding = (
-            ThreadPoolExecutor(1, name) for name in ("observe", "imaging", "decide")
-        )
+        self._observing, self._deciding = (ThreadPoolExecutor(1, name) for name in ("observe", "decide"))
+        self._imaging = ThreadPoolExecutor(1, "imaging", _give_way)
         self._overload = Overload(clock)
         self._doors: list[Door] = []
         self._horizon = Horizon(clock, self._taken)
@@ -181,11 +181,12 @@ class Worker:
         return notifiers
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
-        await asyncio.to_thread(warming.warm, self._slots)
         if role in _OBSERVE:
-            # a second that need not be waited for: nothing is processed before, and the group is joined meanwhile
+            # nothing is processed before it is done; the kernels are loaded and the group is joined meanwhile
             serving = asyncio.to_thread(begin_serving, self._registry, self._slots)
             self._serving = self._run(serving, ends_well=True)
+        await asyncio.to_thread(warming.warm, self._slots)
+        if role in _OBSERVE:
             self._open_observe()
         if role in _DECIDE:
             deciding = self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(self._unit), self._deciding)
@@ -199,7 +200,7 @@ class Worker:
         threading.Thread(target=_end_when_stalled, args=(self._health,), name="watch", daemon=True).start()
         running: list[Coroutine[Any, Any, None]] = [self._supervise()]
         for door in self._doors:
-            running += [door.corridor.run(), door.watch()]
+            running += [door.corridor.run(), door.watch(), door.meter()]
         if role in _OBSERVE:
             running.append(
                 control.follow_releases(
@@ -345,6 +346,12 @@ def _unit(path: str) -> Unit:
 
 def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:
     return {task: slots[task] for task in (Task.PNEUMONIA, Task.BREAST)}
+
+
+def _give_way() -> None:
+    """This thread takes what the others leave: an image may wait a minute, a heartbeat may not."""
+    if sys.platform == "linux":  # where a thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _IMAGING_NICENESS)
 
 
 def _end_when_stalled(health: Health) -> None:

@@ -58,7 +58,7 @@ TABLE: Final = (
         upper=86_400,
     ),
     Setting(field="archive_share", meaning="share of windows archived for training", default="0.02", lower=0, upper=1),
-    Setting(field="stalled_s", meaning="seconds without progress before the worker ends", default="20", lower=5),
+    Setting(field="stalled_s", meaning="seconds without progress before the worker ends", default="16", lower=5),
     Setting(
         field="dead_letter_share",
         meaning="share of a minute's records, dead-lettered, that stops the line",

@@ -26,6 +26,7 @@ class Decide:
     """Fuses and alarms. State belongs to a findings partition."""
 
     stream: Final = "decide"
+    batch_records: Final = 10_000
     remembers_s: Final = 0.0
 
     def __init__(self, unit: Unit = FACTORY) -> None:

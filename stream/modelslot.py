@@ -83,6 +83,7 @@ class ModelSlot:
         self._active: _Served | None = None
         self._warmed: _Served | None = None
         self._handover = threading.Lock()
+        self._staging = threading.Lock()
 
     @property
     def serving(self) -> tuple[str, Rung]:
@@ -100,6 +101,10 @@ class ModelSlot:
 
         A bundle that serves is not opened again unless ``again``: a plan was built and a better rung may open now.
         """
+        with self._staging:
+            return self._stage(bundle, again=again)
+
+    def _stage(self, bundle: Bundle, *, again: bool) -> bool:
         with self._handover:
             newest = self._warmed or self._active
         if not again and newest is not None and newest.bundle.hash == bundle.hash:

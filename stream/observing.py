@@ -22,6 +22,7 @@ from stream.modelslot import ModelSlot
 from stream.overload import Relief, nothing
 from stream.patients import NO_ROW, PatientRows
 from stream.pipeline import Products
+from stream.pixels import Pixels
 from stream.scoring import (
     Scored,
     Scorer,
@@ -62,6 +63,7 @@ class ObserveEcg:
     """ECG bundles to beat and rhythm findings. State belongs to a gateway on a partition."""
 
     stream: Final = "ecg"
+    batch_records: Final = 10_000
     remembers_s: Final = 60.0
 
     def __init__(self, beat_slot: ModelSlot, told: Observing) -> None:
@@ -153,6 +155,7 @@ class ObserveGlucose:
     """Readings to glucose findings. State belongs to a partition."""
 
     stream: Final = "glucose"
+    batch_records: Final = 10_000
     remembers_s: Final = 6 * 3600.0
 
     def __init__(self, slot: ModelSlot, told: Observing) -> None:
@@ -220,6 +223,8 @@ class ObserveImaging:
     """Images to imaging findings. The state of a partition is which images came last, to know a second copy."""
 
     stream: Final = "imaging"
+    batch_records: Final = 8
+    """Fetched together and at a deadline of seconds, then unpacked for up to a second each."""
     remembers_s: Final = 0.0
 
     def __init__(self, slots: Mapping[Task, ModelSlot], store: ImageStore, told: Observing) -> None:
@@ -231,17 +236,20 @@ class ObserveImaging:
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
         """See ``Half``."""
         products = Products([f"imaging/{record.partition}" for record in records])
-        taken: dict[Task, list[tuple[Record, ImagingEvent, npt.NDArray[np.float32]]]] = {}
+        usable: list[tuple[Record, ImagingEvent, Task]] = []
         for record in records:
-            owner = f"imaging/{record.partition}"
-            if owners.covers(owner, record.topic, record.offset):
+            if owners.covers(f"imaging/{record.partition}", record.topic, record.offset):
                 continue
             try:
                 event = ingest.image_event(record, self._clock_ahead_us)
-                task = task_of(event)
-                picture = image_window(self._store.pixels(event))
-                if not self._seen.setdefault(owner, _Seen()).is_new(event):
-                    raise Unusable(Reason.DUPLICATE)
+                usable.append((record, event, task_of(event)))
+            except Unusable as why:
+                products.refuse([ingest.refuse(record, why)])
+        taken: dict[Task, list[tuple[Record, ImagingEvent, npt.NDArray[np.float32]]]] = {}
+        pixels = self._store.pixels([event for _, event, _ in usable])
+        for (record, event, task), seen in zip(usable, pixels, strict=True):
+            try:
+                picture = self._picture(record, event, seen)
             except Unusable as why:
                 products.refuse([ingest.refuse(record, why)])
             else:
@@ -266,6 +274,14 @@ class ObserveImaging:
 
     def forget(self) -> None:
         self._seen.clear()
+
+    def _picture(self, record: Record, event: ImagingEvent, seen: Pixels | Unusable) -> npt.NDArray[np.float32]:
+        if isinstance(seen, Unusable):
+            raise seen
+        picture = image_window(seen)
+        if not self._seen.setdefault(f"imaging/{record.partition}", _Seen()).is_new(event):
+            raise Unusable(Reason.DUPLICATE)
+        return picture
 
     def _score(
         self, task: Task, images: list[tuple[Record, ImagingEvent, npt.NDArray[np.float32]]], products: Products

@@ -19,11 +19,13 @@ from vitals.units import US_PER_S
 
 _log = logging.getLogger(__name__)
 
-_BEHIND_US: Final = 5 * US_PER_S
+_BEHIND_US: Final = 3 * US_PER_S
 _KEEPS_UP_US: Final = 1 * US_PER_S
-_LOOK_US: Final = 2 * US_PER_S
+_LOOK_US: Final = 1 * US_PER_S
 _PATIENCE: Final = 3
 """So many looks in a row must find it behind before the first thing is given up: a start is slow for a moment."""
+_PATIENCE_AFTER: Final = 2
+"""So many before the next: what was given up last must have had its effect."""
 _SHRINKS: Final = 0.02
 """A backlog that is not smaller by this share than at the last look does not shrink."""
 _FEW: Final = 32
@@ -79,7 +81,8 @@ class Overload:
         shrinks = records < max(_FEW, (1.0 - _SHRINKS) * self._records)
         self._looked_us, self._records = now_us, records
         self._behind = self._behind + 1 if self._late_us > _BEHIND_US and not shrinks else 0
-        if self._behind >= (1 if self.step else _PATIENCE):
+        if self._behind >= (_PATIENCE_AFTER if self.step else _PATIENCE):
+            self._behind = 0
             self._give_up(now_us)
         elif self.step and now_us - self._kept_up_since_us > self._hold_us:
             self._take_back(now_us)

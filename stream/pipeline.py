@@ -89,6 +89,10 @@ class Half(Protocol):
         """Name in metrics: ecg, glucose, imaging or decide."""
 
     @property
+    def batch_records(self) -> int:
+        """Records of a batch at most: nothing of it is acknowledged before all of it is processed."""
+
+    @property
     def remembers_s(self) -> float:
         """How far back the log is read again where a checkpoint is lost; 0: the owner begins anew."""
 
@@ -148,7 +152,9 @@ class Corridor:
         dead_letter_share: float,
     ) -> None:
         self.half = half
-        self.inbox: Inbox[Delivery] = Inbox(max_bytes=_INBOX_BYTES, max_batch_bytes=_BATCH_BYTES)
+        self.inbox: Inbox[Delivery] = Inbox(
+            full_bytes=_INBOX_BYTES, batch_bytes=_BATCH_BYTES, batch_items=half.batch_records
+        )
         self._outbox = outbox
         self._thread = thread
         self._clock = clock
@@ -234,7 +240,8 @@ class Corridor:
 
     async def _take(self) -> list[Delivery]:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._taken_s + _PACE_S - loop.time()))
+        if not self.inbox.holds_a_batch:
+            await asyncio.sleep(max(0.0, self._taken_s + _PACE_S - loop.time()))
         deliveries = await self.inbox.take(_IDLE_S)
         self._taken_s = loop.time()
         return deliveries

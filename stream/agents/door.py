@@ -11,10 +11,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from stream.pipeline import Corridor, Delivery
@@ -51,6 +54,7 @@ class Door:
         self._rewound = rewound
         self._lines: dict[TP, _Line] = {}
         self._beginnings: dict[TP, int] = {}
+        self._ends: dict[TP, int] = {}
         self._epoch = 0
         self._is_open = asyncio.Event()
 
@@ -65,6 +69,7 @@ class Door:
     def leave(self) -> int:
         """Forget every partition. The corridor's new epoch."""
         self._lines.clear()
+        self._ends.clear()
         self._is_open.clear()
         self._epoch = self.corridor.leave()
         return self._epoch
@@ -76,21 +81,37 @@ class Door:
             self._is_open.set()
 
     def lag(self) -> dict[str, int]:
-        """Records in the log that were not taken, by topic."""
+        """Records in the log that were not taken, by topic, at the last look."""
         lag = {topic.value: 0 for topic in self.topics}
-        for tp, line in self._lines.items():
-            lag[tp.topic] += max(0, self._end(tp) - line.next_offset)
+        for tp, end in self._ends.items():
+            line = self._lines.get(tp)
+            lag[tp.topic] += max(0, end - (line.next_offset if line else self._first(tp)))
         return lag
 
     async def watch(self) -> None:
-        """A record dropped at the very end of a partition leaves no hole: look for it when it has been quiet."""
+        """Look where the logs end. A record dropped at the very end of a partition leaves no hole: it is looked for
+        when it has been quiet.
+        """
         while True:
             await asyncio.sleep(_REWIND_S)
+            await self._look()
             now_s = time.monotonic()
             for tp, line in list(self._lines.items()):
                 quiet = now_s - line.moved_s > _QUIET_S and not len(self.corridor.inbox)
-                if quiet and self._end(tp) > line.next_offset:
+                if quiet and self._ends.get(TP(*tp), 0) > line.next_offset:
                     await self._rewind(tp, line, now_s)
+
+    async def meter(self) -> None:
+        """Nothing is fetched for a full inbox. An agent that waited instead would in time hold up all the others."""
+        while True:
+            await self.corridor.inbox.full()
+            held = [TP(*tp) for tp in self._lines]
+            for tp in held:
+                self._app.consumer.on_buffer_full(tp)
+            await self.corridor.inbox.room()
+            for tp in held:
+                if tp in self._lines:
+                    self._app.consumer.on_buffer_drop(tp)
 
     async def _take(self, stream: Any) -> AsyncIterator[None]:
         async for event in stream.noack().events():
@@ -105,8 +126,7 @@ class Door:
         now_s = time.monotonic()
         line = self._lines.get(message.tp)
         if line is None:
-            committed = self._app.consumer._committed_offset.get(message.tp)
-            line = self._lines[message.tp] = _Line(committed or self._beginnings.get(message.tp, 0), now_s)
+            line = self._lines[message.tp] = _Line(self._first(message.tp), now_s)
         if message.offset < line.next_offset:
             return
         if message.offset > line.next_offset and line.rewinds < _PATIENCE:
@@ -116,7 +136,7 @@ class Door:
             _log.warning("%s: %d records are not in the log", message.topic, message.offset - line.next_offset)
         line.next_offset = message.offset + 1
         line.moved_s, line.rewinds = now_s, 0
-        await self.corridor.inbox.put(Delivery(record_of(message, round((message.timestamp or 0.0) * 1000)), event.ack))
+        self.corridor.inbox.put(Delivery(record_of(message, round((message.timestamp or 0.0) * 1000)), event.ack))
 
     async def _rewind(self, tp: TP, line: _Line, now_s: float) -> None:
         if now_s - line.rewound_s < _REWIND_S:
@@ -126,9 +146,19 @@ class Door:
         self._rewound(tp.topic)
         await self._app.consumer.seek(tp, line.next_offset)
 
-    def _end(self, tp: TP) -> int:
-        end: int | None = self._app.consumer.highwater(tp)
-        return end or 0
+    async def _look(self) -> None:
+        """The broker is asked: what a full inbox keeps from being fetched is not known otherwise."""
+        epoch = self._epoch
+        mine = (
+            [tp for tp in self._app.consumer.assignment() if tp.topic in self.topics] if self._is_open.is_set() else []
+        )
+        with suppress(KafkaError, ConsumerNotStarted):
+            ends = await self._app.consumer.highwaters(*mine) if mine else {}
+            if epoch == self._epoch:
+                self._ends = {TP(*tp): end for tp, end in ends.items()}
+
+    def _first(self, tp: TP) -> int:
+        return self._app.consumer._committed_offset.get(tp) or self._beginnings.get(tp, 0)
 
 
 def record_of(message: Any, timestamp_ms: int) -> Record:

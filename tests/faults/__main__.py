@@ -43,8 +43,8 @@ def main(argv: list[str]) -> int:
         "worker disk full": acts.worker_disk_full,
         "model swap": acts.model_swap,
         "error in every step": acts.errors(),
-        "stopped in a model": acts.silent_stop("model", 20.0),
-        "stopped event loop": acts.silent_stop("loop", 20.0),
+        "stopped in a model": acts.silent_stop("model", 16.0),
+        "stopped event loop": acts.silent_stop("loop", 16.0),
     }
     for first in range(0, asked.kills, _KILLS_AN_ACT):
         programme[f"kills from {first}"] = acts.kills(min(_KILLS_AN_ACT, asked.kills - first))

@@ -14,9 +14,10 @@ from stream.modelslot import SHIPPED_BUNDLES
 from stream.topics import Topic
 from tests.faults.failing import STEPS
 from tests.faults.hall import Act, Hall
-from tests.faults.oracle import logged, tables
+from tests.faults.oracle import logged
 from tests.faults.posts import Post
 from tests.support.bundles import made_bundle
+from tests.support.findings import decoded
 from vitals import codec
 from vitals.events import ModelRelease
 from vitals.findings import Task
@@ -176,7 +177,7 @@ def silent_stop(where: str, stalled_s: float) -> Act:
 
 
 def _models(hall: Hall) -> set[str]:
-    return {table.model for table in tables(record.value for record in logged(hall.kafka, Topic.FINDINGS))}
+    return {table.model for table in decoded(record.value for record in logged(hall.kafka, Topic.FINDINGS))}
 
 
 def _freeze(hall: Hall, post: Post, kind: str, since_s: float | None = None) -> None:

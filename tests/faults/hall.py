@@ -19,6 +19,7 @@ from tests.faults import oracle
 from tests.faults.load import LiveWard
 from tests.faults.oracle import Account
 from tests.faults.posts import Post
+from tests.support.findings import decoded
 from tests.support.topics import delete_all_topics
 from vitals.events import Record
 from vitals.findings import Task
@@ -179,7 +180,7 @@ def _news(log: Iterable[Record]) -> Iterable[tuple[float, str]]:
     """When something was found of a bed that sends all the time and that was not known before."""
     newest: dict[str, int] = {}
     for record in log:
-        for table in oracle.tables([record.value]):
+        for table in decoded([record.value]):
             if table.task is not Task.ECG_RHYTHM:
                 continue
             for row, end_us in zip(table.row, table.end_us, strict=True):

@@ -22,7 +22,7 @@ from stream.modelslot import SHIPPED_BUNDLES, begin_serving, open_slots
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.publish import Message
 from stream.topics import OBSERVED, Topic
-from tests.support.findings import each
+from tests.support.findings import decoded, each
 from tests.support.topics import read_all
 from vitals import codec
 from vitals.alerts import AlertTransition
@@ -104,13 +104,6 @@ def found(records: Sequence[Record], bundles: Path = SHIPPED_BUNDLES) -> list[Me
     return messages
 
 
-def tables(values: Iterable[bytes | None]) -> Iterator[FindingBatch]:
-    """The tables in values of ``findings.v1``."""
-    for value in values:
-        assert value is not None
-        yield from codec.decode(Findings, value).tables
-
-
 def named_findings(batches: Iterable[FindingBatch]) -> Iterator[tuple[tuple[object, ...], bytes]]:
     """Each finding: its identity and what it says. The model that made it is part of its name (ADR 4)."""
     for identity, fields in each(batches):
@@ -187,7 +180,7 @@ def account(kafka: str, until_us: int, bundles: Sequence[Path] = (SHIPPED_BUNDLE
     accounts["alarms"] = compared(once(named_steps(steps, until_us)), named_steps(steps_in(alert_log), until_us))
     if len(bundles) == 1:
         risks, steps = decided(((m.partition or 0, m.value or b"") for m in first[0]), until_us)
-        several = {name[0] for name in once(named_findings(tables(m.value for m in first[0]))) if _is_other(name[1])}
+        several = {name[0] for name in once(named_findings(decoded(m.value for m in first[0]))) if _is_other(name[1])}
         accounts["risks from the door"] = compared(
             _of_one_stream(named_risks(risks), several),
             _of_one_stream(named_risks(risks_in(risk_log)), several).items(),
@@ -200,8 +193,8 @@ def account(kafka: str, until_us: int, bundles: Sequence[Path] = (SHIPPED_BUNDLE
 
 
 def _findings(first: Sequence[Sequence[Message]], log: Sequence[Record]) -> Account:
-    by_model = [once(named_findings(tables(m.value for m in messages))) for messages in first]
-    came = list(named_findings(tables(r.value for r in log)))
+    by_model = [once(named_findings(decoded(m.value for m in messages))) for messages in first]
+    came = list(named_findings(decoded(r.value for r in log)))
     expected = dict(by_model[0])
     for other in by_model[1:]:
         # after a swap a finding is the new model's; both are right, and one of them there must be

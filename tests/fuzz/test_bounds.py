@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socket
 import struct
+import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -210,16 +212,39 @@ def test_a_worker_above_its_capacity_takes_nobody_new() -> None:
     assert few.rows_of("ecg/0/h", ["d", "e", "f", "g"]).tolist() == [-1] * 4
 
 
+def _elsewhere(patient: str, address: str, content: bytes) -> ImagingEvent:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return msgspec.structs.replace(
+        image(patient, NOW_US), pixels=None, rows=None, columns=None, uri=address, sha256=sha256
+    )
+
+
+def _reason(seen: object) -> Reason | None:
+    return seen.reason if isinstance(seen, Unusable) else None
+
+
 def test_an_archive_that_trickles_is_unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.dcm"
     file.write_bytes(dicom())
-    event = msgspec.structs.replace(
-        image("ann", NOW_US), pixels=None, rows=None, columns=None, uri=file.as_uri(),
-        sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-    )  # fmt: skip
+    event = _elsewhere("ann", file.as_uri(), file.read_bytes())
     store = ImageStore((tmp_path.as_uri(),))
-    assert store.pixels(event).shape == (128, 128)
+    assert [_reason(seen) for seen in store.pixels([event])] == [None]
     monkeypatch.setattr(imagestore, "_FETCH_S", -1.0)
-    with pytest.raises(Unusable) as caught:
-        store.pixels(event)
-    assert caught.value.reason is Reason.UNREACHABLE
+    assert [_reason(seen) for seen in store.pixels([event])] == [Reason.UNREACHABLE]
+
+
+def test_an_archive_that_never_answers_costs_a_batch_one_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagestore, "_BATCH_S", 0.3)
+    file = tmp_path / "a.dcm"
+    file.write_bytes(dicom())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        store = ImageStore((tmp_path.as_uri(), address))
+        hanging = [_elsewhere(f"p{n}", f"{address}{n}", b"") for n in range(6)]
+        here = _elsewhere("ann", file.as_uri(), file.read_bytes())
+        began_s = time.monotonic()
+        seen = list(store.pixels([*hanging, here]))
+        assert time.monotonic() - began_s < 6 * 0.3
+    assert [_reason(one) for one in seen] == [Reason.UNREACHABLE] * 6 + [None]

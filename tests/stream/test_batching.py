@@ -11,15 +11,15 @@ class Parcel:
     size: int
 
 
-def inbox(max_bytes: int = 100, max_batch_bytes: int = 50) -> Inbox[Parcel]:
-    return Inbox(max_bytes=max_bytes, max_batch_bytes=max_batch_bytes)
+def inbox() -> Inbox[Parcel]:
+    return Inbox(full_bytes=100, batch_bytes=50, batch_items=4)
 
 
 def test_everything_that_waits_is_taken_together_up_to_the_bound() -> None:
     async def situation() -> None:
         box = inbox()
         for size in (20, 20, 20):
-            await box.put(Parcel(size))
+            box.put(Parcel(size))
         assert [p.size for p in await box.take(1)] == [20, 20]
         assert [p.size for p in await box.take(1)] == [20]
 
@@ -29,22 +29,40 @@ def test_everything_that_waits_is_taken_together_up_to_the_bound() -> None:
 def test_a_parcel_larger_than_every_bound_still_passes() -> None:
     async def situation() -> None:
         box = inbox()
-        await box.put(Parcel(1000))
+        box.put(Parcel(1000))
         assert [p.size for p in await box.take(1)] == [1000]
 
     asyncio.run(situation())
 
 
-def test_a_full_inbox_holds_the_door_until_the_engine_takes() -> None:
+def test_many_small_parcels_are_no_larger_a_batch() -> None:
     async def situation() -> None:
         box = inbox()
-        await box.put(Parcel(90))
-        putting = asyncio.create_task(box.put(Parcel(20)))
+        for _ in range(3):
+            box.put(Parcel(1))
+        assert not box.holds_a_batch
+        for _ in range(2):
+            box.put(Parcel(1))
+        assert box.holds_a_batch
+        assert len(await box.take(1)) == 4
+        assert len(await box.take(1)) == 1
+
+    asyncio.run(situation())
+
+
+def test_a_full_inbox_still_takes_and_says_when_half_of_it_is_gone() -> None:
+    async def situation() -> None:
+        box = inbox()
+        for size in (50, 40, 30):
+            box.put(Parcel(size))
+        await box.full()
+        room = asyncio.create_task(box.room())
+        assert [p.size for p in await box.take(1)] == [50]
         await asyncio.sleep(0)
-        assert not putting.done()
-        assert [p.size for p in await box.take(1)] == [90]
-        await putting
-        assert [p.size for p in await box.take(1)] == [20]
+        assert not room.done()
+        assert [p.size for p in await box.take(1)] == [40]
+        await room
+        assert [p.size for p in await box.take(1)] == [30]
 
     asyncio.run(situation())
 
@@ -53,14 +71,14 @@ def test_nothing_comes_of_an_empty_inbox() -> None:
     assert asyncio.run(inbox().take(0.001)) == []
 
 
-def test_a_rebalance_empties_it_and_lets_the_door_go_on() -> None:
+def test_a_rebalance_empties_it_and_makes_room() -> None:
     async def situation() -> None:
         box = inbox()
-        await box.put(Parcel(90))
-        putting = asyncio.create_task(box.put(Parcel(20)))
-        await asyncio.sleep(0)
+        box.put(Parcel(120))
+        await box.full()
         box.clear()
-        await putting
+        await box.room()
+        box.put(Parcel(20))
         assert [p.size for p in await box.take(1)] == [20]
 
     asyncio.run(situation())

@@ -49,6 +49,6 @@ def _difference(one: bytes, other: bytes) -> str:
     return ", ".join(f"{name}: {a[name]} and {b[name]}" for name in a if a[name] != b[name])
 
 
-def decoded(values: Iterable[bytes]) -> list[FindingBatch]:
+def decoded(values: Iterable[bytes | None]) -> list[FindingBatch]:
     """The tables in the values of ``findings.v1``."""
-    return [table for value in values for table in codec.decode(Findings, value).tables]
+    return [table for value in values for table in codec.decode(Findings, value or b"").tables]

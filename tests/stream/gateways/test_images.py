@@ -83,7 +83,8 @@ def test_a_large_file_is_named_by_address_and_checksum_and_can_be_fetched_there(
     assert len(due.value) < 1000
     (event,) = _events([due])
     assert event.sha256 == sha256(path.read_bytes()).hexdigest()
-    np.testing.assert_array_equal(ImageStore((tmp_path.as_uri(),)).pixels(event), noise)
+    (pixels,) = ImageStore((tmp_path.as_uri(),)).pixels([event])
+    np.testing.assert_array_equal(pixels, noise)
 
 
 def test_the_largest_inline_file_fits_a_message() -> None:
