@@ -28,8 +28,8 @@ class AuditEntry(Wire, frozen=True, tag="audit", tag_field="type"):
     where it was refused, why. ``rules``: version of the rules and limits it was done under.
 
     Beside what was done stands where, so that the log can be lived through again as it was; a crash may change that, so
-    the hash leaves it out. ``after``: offset of the last findings decided before it, -1 for none; ``passed_us``: how far
-    time had been told to have passed.
+    the hash leaves it out. ``after``: offset of the last findings decided before it, -1 for none; ``passed_us``: how
+    far time had been told to have passed.
     """
 
     partition: int
