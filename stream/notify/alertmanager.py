@@ -1,7 +1,8 @@
 """Clinical alarms in Prometheus's Alertmanager (v2 API), which is told how each alarm *stands*.
 
     WardAlarm        while the signal is not off; one per alarm, so that a silence on its labels works
-    WardAlarmAgain   a call of its own, so that it pages anew: escalated, reminded, resumed, returned
+    WardAlarmAgain   a call of its own, so that it pages anew: escalated, reminded, resumed, returned; its label
+                     ``escalation`` says how many further people must be told, for a route to each
     WardAlarmMuted   while the alarm is acknowledged or paused: inhibits the two above (monitoring/alertmanager.yml)
 
 Alertmanager keeps no alerts over a restart, so everything that stands is posted again every ``REFRESH_S``. No label
@@ -78,7 +79,7 @@ def _labels_of(alert: AlertTransition, before: Collection[Labels]) -> Iterator[L
         if ("alertname", AGAIN) in labels:
             yield labels
     if alert.event in _CALLS:
-        yield _labels(AGAIN, alert, call=alert.event.value, step=str(alert.step))
+        yield _labels(AGAIN, alert, call=alert.event.value, step=str(alert.step), escalation=str(alert.escalation))
 
 
 def _labels(name: str, alert: AlertTransition, **further: str) -> Labels:
