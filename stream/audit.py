@@ -1,7 +1,8 @@
 """``python -m stream audit``: is the record of who did what to the alarms as it was written, and what does it say.
 
 Without an argument every chain of ``audit.v1`` is followed and its newest hash printed: kept elsewhere, ``--head``
-shows later that the chain still goes through it. ``--show`` lists the entries; they name staff and patients.
+shows later that the chain still goes through it. The journals of the model registry (``WARDWATCH_REGISTRY``), in which
+promotions stand, are chains too and followed as well. ``--show`` lists the entries; they name staff and patients.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from datetime import UTC, datetime
 
 from kafka.errors import KafkaError
 
+from models.registry import Registry, RegistryError
 from stream import config
 from stream.rehearsal.readback import records_since
 from stream.topics import Topic
 from vitals import codec
 from vitals.audit import AuditEntry, verified
 from vitals.errors import Fault, Unusable
+from vitals.findings import Task
 from vitals.units import US_PER_S
 
 
@@ -40,6 +43,15 @@ def read_chains(bootstrap: str) -> tuple[dict[int, list[AuditEntry]], list[str]]
     return chains, wrong
 
 
+def journal_breaks(registry: Registry) -> list[str]:
+    """What is wrong with the journals of the models that were promoted. Raises ``RegistryError``."""
+    return [
+        f"journal of {task}, line {line}: what came before it was changed or left out"
+        for task in Task
+        for line in registry.journal_breaks(task)
+    ]
+
+
 def main(argv: Sequence[str]) -> int:
     """Exit status 0 when every chain is whole, and goes through every hash that was named."""
     parser = argparse.ArgumentParser(prog="python -m stream audit", description=__doc__)
@@ -48,8 +60,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kafka", help="broker, host:port (default: WARDWATCH_KAFKA)")
     asked = parser.parse_args(argv)
     try:
-        chains, wrong = read_chains(asked.kafka or config.read(os.environ).kafka)
-    except (Fault, KafkaError, config.SettingError) as error:
+        settings = config.read(os.environ)
+        chains, wrong = read_chains(asked.kafka or settings.kafka)
+        if settings.registry.is_dir():
+            wrong += journal_breaks(Registry(settings.registry))
+    except (Fault, KafkaError, RegistryError, config.SettingError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     for _, entries in sorted(chains.items()):
