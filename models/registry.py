@@ -89,11 +89,15 @@ class Bundle:
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of the journal. ``seed``: came with the program; ``found``: CURRENT was so, and no line says why."""
+    """One line of the journal. ``seed``: came with the program; ``found``: CURRENT was so, and no line says why.
+
+    ``previous``: SHA-256 of the line before it, so that none can be changed or left out unseen; empty for the first.
+    """
 
     when_us: int
     action: Literal["seed", "found", "promote", "rollback"]
     bundle: str
+    previous: str = ""
 
 
 class Registry:
@@ -185,13 +189,23 @@ class Registry:
     def history(self, task: Task) -> list[Entry]:
         """Every change of CURRENT, oldest first. A last line cut short by a crash is left out."""
         path = self.folder / task / JOURNAL_FILE
-        if not path.exists():
-            return []
-        whole_lines = path.read_bytes().split(b"\n")[:-1]
         try:
-            return [msgspec.json.decode(line, type=Entry) for line in whole_lines if line]
+            return [msgspec.json.decode(line, type=Entry) for line in _whole_lines(path)]
         except msgspec.DecodeError as error:
             raise RegistryError(f"{JOURNAL_FILE} of {task}: {error}") from None
+
+    def journal_breaks(self, task: Task) -> list[int]:
+        """Lines of the journal, from 1 on, whose ``previous`` is not the line before: that was changed or left out.
+
+        Raises ``RegistryError`` for a line that is none.
+        """
+        lines = _whole_lines(self.folder / task / JOURNAL_FILE)
+        breaks, chained = [], False
+        for number, (entry, before) in enumerate(zip(self.history(task), [b"", *lines], strict=False), 1):
+            chained = chained or bool(entry.previous)  # journals began without
+            if chained and entry.previous != _line_hash(before):
+                breaks.append(number)
+        return breaks
 
     def _folder_of(self, task: Task, bundle_hash: str) -> Path:
         if not _HASH.fullmatch(bundle_hash):
@@ -222,9 +236,10 @@ class Registry:
 
     def _journal(self, task: Task, action: Literal["seed", "found", "promote", "rollback"], bundle_hash: str) -> None:
         path = self.folder / task / JOURNAL_FILE
-        entry = Entry(when_us=self._clock.now_us(), action=action, bundle=bundle_hash)
         with path.open("ab+") as file:
             _cut_to_whole_lines(file)
+            before = (_whole_lines(path) or [b""])[-1]
+            entry = Entry(when_us=self._clock.now_us(), action=action, bundle=bundle_hash, previous=_line_hash(before))
             file.write(msgspec.json.encode(entry) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -334,6 +349,15 @@ def _standing(history: list[Entry]) -> list[str]:
         elif standing[-1:] != [entry.bundle]:
             standing.append(entry.bundle)
     return standing
+
+
+def _whole_lines(journal: Path) -> list[bytes]:
+    """Its lines; a last one cut short by a crash is left out."""
+    return [line for line in journal.read_bytes().split(b"\n")[:-1] if line] if journal.exists() else []
+
+
+def _line_hash(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest() if line else ""
 
 
 def _cut_to_whole_lines(file: io.BufferedRandom) -> None:

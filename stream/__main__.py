@@ -17,6 +17,11 @@ COMMANDS: Final = {
     "topics": "create the topics that a broker lacks (WARDWATCH_KAFKA)",
     "catalogue": "the tables of topics, metrics, settings and reasons, as a page",
     "alarmtables": "write the tables of conditions, limits and signals into a page (docs/alarms.md)",
+    "unit": "a unit's own alarm rules: a file to begin with, or a check of one",
+    "burden": "alarms by bed and day, how soon they were answered, how many were true",
+    "audit": "who did what to the alarms: is the record whole, and what does it say",
+    "explain": "why an alarm was told, from the logs, and whether it comes out again to the byte",
+    "whatif": "the alarms of the last days under other rules: gained and lost",
     "demo": "broker, worker, gateways and board together",
 }
 

@@ -16,6 +16,7 @@ from vitals.bed import TASKS
 from vitals.conditions import CONDITIONS, NO_DATA, RULES, Compare, Condition, Rule
 from vitals.limits import ADULT
 from vitals.risk import ABSENT_SAYS, EXPIRES_S, FRESH_S, HALF_WIDTH
+from vitals.roles import ACTIONS, MAY, Role
 
 PAGE: Final = "docs/alarms.md"
 
@@ -40,6 +41,8 @@ def filled(text: str) -> str:
         "limits": _limits(),
         "signals": _signals(),
         "diagram": _diagram(),
+        "suppression": _suppression(),
+        "roles": _roles(),
         "inputs": _inputs(),
     }
     return _MARKED.sub(lambda mark: mark[1] + "\n".join(tables[mark[2]]) + "\n" + mark[3], text)
@@ -57,6 +60,7 @@ def _conditions() -> list[str]:
         "escalates",
         "reminds",
         "snooze",
+        "worse by",
     )
     return _table(head, (_condition_row(condition, RULES[condition]) for condition in CONDITIONS))
 
@@ -69,6 +73,8 @@ def _condition_row(condition: Condition, rule: Rule) -> Sequence[str]:
         slack = rule.hysteresis if rule.compare is Compare.BELOW else -rule.hysteresis
         back = {Compare.ABOVE: "≤", Compare.BELOW: "≥", Compare.AT_LEAST: "<"}[rule.compare]
         ends = f"{back} {limit.default + slack:g} {limit.unit}".rstrip()
+    if condition is Condition.ALARM_FLOOD:
+        raised, ends = f"{limit.default:g} {rule.measure}", "fewer than that in the last 10 min"
     if condition in NO_DATA.values():
         ends = "data come again"
     raised += f" for {_time(rule.on_delay_s)}" if rule.on_delay_s else ""
@@ -79,13 +85,14 @@ def _condition_row(condition: Condition, rule: Rule) -> Sequence[str]:
         f"`{condition}`",
         rule.priority.value,
         rule.kind.value,
-        rule.task.value,
+        rule.task.value if rule.task is not None else "alarms",
         raised,
         ends,
         "yes" if rule.latching else "",
         _time(rule.escalate_s),
         _time(rule.remind_s),
         f"≤ {_time(rule.snooze_max_s)}",
+        f"{rule.rearm:g} {limit.unit}".rstrip() if rule.rearm else "",
     )
 
 
@@ -119,6 +126,16 @@ def _diagram() -> list[str]:
             if event is not None:
                 lines.append(f"    {state.name} --> {after.name}: {_words(stimulus.name)}")
     return [*lines, "```"]
+
+
+def _suppression() -> list[str]:
+    edges = [(worse, condition) for condition in CONDITIONS for worse in RULES[condition].superseded_by]
+    return ["```mermaid", "graph LR", *(f"    {worse} --> {condition}" for worse, condition in edges), "```"]
+
+
+def _roles() -> list[str]:
+    rows = ((f"`{role}`", *("yes" if action in MAY[role] else "" for action in ACTIONS)) for role in Role)
+    return _table(("role", *ACTIONS), rows)
 
 
 def _inputs() -> list[str]:

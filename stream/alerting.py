@@ -19,22 +19,25 @@ import numpy.typing as npt
 
 from stream import bedside
 from stream.reading import Reading, read
-from vitals.alerts import AlertTransition, Evidence, FindingRef, State
-from vitals.bed import TASK_INDEX, TASKS, blank
-from vitals.conditions import CONDITIONS, NO_DATA, RULES, Kind, Priority
+from vitals import flood
+from vitals.alerts import AlertEvent, AlertTransition, Evidence, FindingRef, State
+from vitals.audit import Chain
+from vitals.bed import FLOOD_ALARMS, TASK_INDEX, TASKS, blank
+from vitals.conditions import CONDITIONS, NO_DATA, RULES, Condition, Kind, Priority
 from vitals.decision import Taken, decide
 from vitals.errors import Reason, Unusable
 from vitals.events import Command
 from vitals.findings import Findings, Task
-from vitals.limits import ADULT
-from vitals.presence import EDGE, RULE_TABLE, Change, pass_time
+from vitals.flood import FLOOD
+from vitals.presence import EDGE, Change, pass_time, rule_table
 from vitals.risk import GRID_US, RiskBatch, risk_batch
 from vitals.rows import Rows, RowTable
 from vitals.selftest import is_self_test
 from vitals.signals import Bed, Cause, Due, due
+from vitals.unit import FACTORY, Unit
 from vitals.units import US_PER_S
 
-_MAGIC: Final = b"WWDECID1"
+_MAGIC: Final = b"WWDECID2"
 _HEADER: Final = struct.Struct("<8sI")
 _LAYOUT: Final = "bed " + " ".join((*TASKS, *CONDITIONS))
 _MOST_BYTES: Final = 256 * 1024 * 1024
@@ -69,18 +72,28 @@ class _Saved(msgspec.Struct, array_like=True):
     patients: list[str]
     models: list[str]
     now_us: int
+    limits: list[float]
+    audited: tuple[int, str]
     beds: bytes
 
 
 class Deciding:
-    """Risk and alarm state of many patients."""
+    """Risk and alarm state of many patients of one ``unit``."""
 
-    def __init__(self) -> None:
-        self._beds = RowTable(_LAYOUT, blank())
+    def __init__(self, unit: Unit = FACTORY) -> None:
+        self._unit = unit
+        self._rules = rule_table(unit.rules)
+        self.audit = Chain()
+        self._beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         self._rows: dict[str, int] = {}
         self._names: list[str] = []
         self._models: dict[str, int] = {}
         self._now_us = 0
+
+    @property
+    def now_us(self) -> int:
+        """How far time has been told to have passed."""
+        return self._now_us
 
     @property
     def patients(self) -> int:
@@ -105,16 +118,22 @@ class Deciding:
                 reading.task,
                 reading.source,
                 reading.end_us,
+                reading.input_ms,
                 reading.verdict,
                 reading.values,
                 reading.by_rules,
                 np.array(models, np.int32)[reading.table],
+                rules=self._rules,
                 now_us=self._now_us,
             )
             decided.findings += counts
             for edge in edges.tolist():
-                decided.transitions += self._overdue(edge[0], edge[1], _known_us(edge, reading, findings))
-                decided.transitions += self._follow(edge, *_decided_by(edge, reading, findings))
+                known_us = _known_us(edge, reading, findings)
+                decided.transitions += self._overdue(edge[0], edge[1], known_us)
+                for step in self._follow(edge, *_decided_by(edge, reading, findings)):
+                    decided.transitions.append(step)
+                    if step.event is AlertEvent.RAISED and step.condition not in _BY_TIME:
+                        decided.transitions += self._count(edge[0], edge[1], known_us, step)
             taken.append((reading, risks))
         if any(len(risks) for _, risks in taken):
             decided.risks.append(self._risk_batch(taken))
@@ -125,7 +144,7 @@ class Deciding:
 
         ``arrived_ms``: broker time of its record, against which its own time is checked; 0 when there is none.
         """
-        bedside.check(command, arrived_ms)
+        bedside.check(command, self._unit, arrived_ms)
         known = command.patient in self._rows
         if not known and command.action != "admit":
             raise Unusable(Reason.REFUSED_COMMAND, "a patient who is not here")
@@ -146,7 +165,7 @@ class Deciding:
         self._now_us = max(self._now_us, now_us)
         rows = np.fromiter(self._rows.values(), np.int32, len(self._rows))
         edges = np.empty(len(rows) * len(CONDITIONS), EDGE)
-        told: Any = pass_time(self._beds.data, rows, RULE_TABLE, self._now_us, edges)
+        told: Any = pass_time(self._beds.data, rows, self._rules, self._now_us, edges)
         decided = Decided()
         for steps in self._in_time(rows, edges[:told].tolist()):
             decided.transitions += steps
@@ -163,7 +182,7 @@ class Deciding:
         open_signals = np.isin(beds["state"], _UNANSWERED).sum(axis=0).tolist()
         census = Census({}, dict.fromkeys(Priority, 0), {}, {})
         for c, condition in enumerate(CONDITIONS):
-            rule = RULES[condition]
+            rule = self._unit.rules[condition]
             key = rule.priority, rule.kind
             census.present[key] = census.present.get(key, 0) + present[c]
             census.unacknowledged[rule.priority] += open_signals[c]
@@ -177,27 +196,36 @@ class Deciding:
         patients = sorted(self._rows)
         models = sorted(self._models)
         rows = np.array([self._rows[patient] for patient in patients], np.int32)
-        beds = RowTable(_LAYOUT, blank())
+        beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         own = beds.add(len(rows))
         beds.data[own] = self._beds.data[rows]
         place = np.array([*(models.index(name) for name in self._models), -1], np.int32)
         beds.data["model"] = place[beds.data["model"]]
         packed = zlib.compress(beds.snapshot(own), 1)
-        body = msgspec.msgpack.encode(_Saved(patients, models, self._now_us, packed))
+        body = msgspec.msgpack.encode(
+            _Saved(
+                patients, models, self._now_us, list(self._unit.defaults), (self.audit.number, self.audit.head), packed
+            )
+        )
         return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
 
     def restore(self, state: bytes) -> None:
-        """Become what a snapshot was taken of. Raises ``ValueError`` for any other bytes, and changes nothing then."""
+        """Become what a snapshot was taken of; limits that nobody had moved are those of this unit.
+
+        Raises ``ValueError`` for any other bytes, and changes nothing then.
+        """
         body = state[_HEADER.size :]
         if state[: _HEADER.size] != _HEADER.pack(_MAGIC, zlib.crc32(body)):
             raise ValueError("not a snapshot of alarms, one of another version, or a damaged one")
         saved = msgspec.msgpack.decode(body, type=_Saved)
-        beds = RowTable(_LAYOUT, blank())
+        beds = RowTable(_LAYOUT, blank(self._unit.defaults))
         unpacked = _unpacked(saved.beds, beds.size(len(saved.patients)))
-        if beds.rows_in(unpacked) != len(set(saved.patients)):
+        if beds.rows_in(unpacked) != len(set(saved.patients)) or len(saved.limits) != len(CONDITIONS):
             raise ValueError("a snapshot of alarms whose patients do not fit their beds")
         rows = beds.add(len(saved.patients))
         beds.restore(rows, unpacked)
+        limits = beds.data["limit"]
+        beds.data["limit"] = np.where(limits == saved.limits, self._unit.defaults, limits)
         self._beds = beds
         self._rows = dict(zip(saved.patients, rows.tolist(), strict=True))
         self._names = [""] * len(beds.data)
@@ -205,6 +233,7 @@ class Deciding:
             self._names[row] = patient
         self._models = {name: k for k, name in enumerate(saved.models)}
         self._now_us = saved.now_us
+        self.audit = Chain(*saved.audited)
 
     def _rows_of(self, patients: Sequence[str]) -> Rows:
         try:
@@ -221,7 +250,7 @@ class Deciding:
         return self._rows_of(patients)
 
     def _bed(self, row: int) -> Bed:
-        return Bed(self._names[row], self._beds.data[row])
+        return Bed(self._names[row], self._beds.data[row], self._unit)
 
     def _follow(
         self, edge: tuple[Any, ...], ref: FindingRef | None = None, input_ms: int = 0
@@ -229,11 +258,49 @@ class Deciding:
         """The step that one EDGE makes, ``ref`` being the finding that decided it."""
         row, c, change, _, time_us, onset_us, value, limit = edge
         bed = self._bed(row)
-        cause = _cause(c, Change(change), value, limit, ref, input_ms)
-        if change == Change.ONSET:
-            yield bed.onset(c, onset_us, time_us, cause)
-        elif (step := bed.end(c, time_us, cause)) is not None:
-            yield step
+        cause = self._cause(c, Change(change), value, limit, ref, input_ms)
+        told: AlertTransition | None
+        if change == Change.WORSENED:
+            told = bed.void_snooze(c, time_us, cause.text)
+        elif change == Change.ONSET:
+            told = bed.onset(c, onset_us, time_us, cause)
+        else:
+            told = bed.end(c, time_us, cause)
+        if told is not None:
+            yield told
+        if change == Change.LAPSE and (void := bed.void_snooze(c, time_us, "it is not measured")) is not None:
+            yield void
+        if change == Change.ONSET and CONDITIONS[c] in NO_DATA.values():
+            for blind in np.flatnonzero(self._rules["blind_with"] == c).tolist():
+                yield from self._overdue(row, blind, time_us)
+                if (void := bed.void_snooze(blind, time_us, "there are no data")) is not None:
+                    yield void
+
+    def _count(self, row: int, c: int, known_us: int, raised: AlertTransition) -> Iterator[AlertTransition]:
+        """One more alarm of a bed: it may be a flood."""
+        yield from self._overdue(row, FLOOD, known_us)
+        bed = self._bed(row)
+        if flood.counted(bed.record, c, known_us):
+            evidence = Evidence(RULES[Condition.ALARM_FLOOD].measure, FLOOD_ALARMS, FLOOD_ALARMS, "alarms")
+            cause = Cause(flood.summary(bed.record), evidence, raised.input_ms)
+            yield bed.onset(FLOOD, raised.time_us, raised.time_us, cause)
+
+    def _cause(
+        self, c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int
+    ) -> Cause:
+        condition = CONDITIONS[c]
+        rule, rail = self._unit.rules[condition], self._unit.limits[condition]
+        number = None if np.isnan(value) else float(value)
+        evidence = Evidence(rule.measure, number, limit, rail.unit, ref)
+        if change is Change.LAPSE:
+            text = f"not measured for {rule.lapse_s:g} s"
+        elif change is Change.SUPERSEDED:
+            text = "superseded by a worse condition"
+        elif not rail.adjustable:
+            text = rule.measure if change is Change.ONSET else "over"
+        else:
+            text = f"{rule.measure} {value:.4g}, limit {limit:g} {rail.unit}".rstrip()
+        return Cause(text, evidence, input_ms)
 
     def _overdue(self, row: int, c: int, before_us: int) -> Iterator[AlertTransition]:
         """What of condition ``c`` was due before ``before_us`` and is not told yet: its steps come in the order of
@@ -270,6 +337,10 @@ class Deciding:
         bed = self._bed(row)
         if what == Due.PAUSE_OVER:
             return list(bedside.pause_over(bed, time_us, Cause("the pause is over")))
+        if what == Due.FLOOD_OVER:
+            flood.over(bed.record)
+            ended = bed.end(c, time_us, Cause("over"))
+            return [] if ended is None else [ended]
         step = bedside.snooze_over(bed, c, time_us) if what == Due.SNOOZE_OVER else bedside.timer(bed, c, time_us)
         return [] if step is None else [step]
 
@@ -307,6 +378,7 @@ def _unpacked(packed: bytes, size: int) -> bytes:
     return unpacked
 
 
+_BY_TIME: Final = frozenset(NO_DATA.values())
 _UNANSWERED: Final = tuple(int(state) for state in (State.ON, State.LATCHED))
 
 
@@ -329,19 +401,3 @@ def _decided_by(edge: tuple[Any, ...], reading: Reading, findings: Findings) -> 
     table, place = findings.tables[reading.table[edge[3]]], int(reading.finding[edge[3]])
     name = table.ref[place] if table.ref else ""
     return FindingRef(table.task, table.spec, edge[4], table.model, table.engine, name), table.input_ms[place]
-
-
-def _cause(c: int, change: Change, value: float, limit: float, ref: FindingRef | None, input_ms: int) -> Cause:
-    condition = CONDITIONS[c]
-    rule, rail = RULES[condition], ADULT[condition]
-    number = None if np.isnan(value) else float(value)
-    evidence = Evidence(rule.measure, number, limit, rail.unit, ref)
-    if change is Change.LAPSE:
-        text = f"not measured for {rule.lapse_s:g} s"
-    elif change is Change.SUPERSEDED:
-        text = "superseded by a worse condition"
-    elif not rail.adjustable:
-        text = rule.measure if change is Change.ONSET else "over"
-    else:
-        text = f"{rule.measure} {value:.4g}, limit {limit:g} {rail.unit}".rstrip()
-    return Cause(text, evidence, input_ms)

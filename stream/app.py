@@ -16,6 +16,7 @@ import time
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -49,6 +50,8 @@ from stream.web.board import BoardServer
 from vitals.clock import Clock, SystemClock
 from vitals.errors import Fault
 from vitals.findings import Task
+from vitals.unit import FACTORY, Unit, UnitError
+from vitals.unit import read as read_unit
 
 _log = logging.getLogger("wardwatch")
 
@@ -77,11 +80,12 @@ def main(environment: Mapping[str, str]) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = config.read(environment)
-    except config.SettingError as error:
+        unit = _unit(settings.unit)
+    except (config.SettingError, UnitError, OSError) as error:
         _log.error("%s", error)
         return 2
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    status = asyncio.run(Worker(settings, SystemClock()).run())
+    status = asyncio.run(Worker(settings, unit, SystemClock()).run())
     # Executors and clients of a broken broker may still hold threads: everything that had to be said was said.
     logging.shutdown()
     os._exit(status)
@@ -90,8 +94,9 @@ def main(environment: Mapping[str, str]) -> int:
 class Worker:
     """Everything of one process."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, unit: Unit, clock: Clock) -> None:
         self._settings = settings
+        self._unit = unit
         self._clock = clock
         self._metrics = Metrics()
         self._health = Health(clock, settings.stalled_s)
@@ -115,7 +120,7 @@ class Worker:
         self._ended = asyncio.get_running_loop().create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, "")
-        board = BoardServer(self._settings.kafka, self._clock) if role in _BOARD else None
+        board = BoardServer(self._settings.kafka, self._clock, unit=self._unit) if role in _BOARD else None
         routes = probe_routes(self._metrics.registry, self._health)
         http = HttpServer(
             self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])]
@@ -189,7 +194,7 @@ class Worker:
         if role in _OBSERVE:
             self._open_observe()
         if role in _DECIDE:
-            deciding = self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(), self._deciding)
+            deciding = self._open_door((Topic.FINDINGS, Topic.COMMANDS), Decide(self._unit), self._deciding)
             deciding.time_passed_us = self._horizon.until_us
         for door in self._doors:
             door.register()
@@ -332,6 +337,16 @@ def _faust_app(settings: Settings) -> faust.App:
         broker_commit_interval=1.0,
         worker_redirect_stdouts=False,
     )
+
+
+def _unit(path: str) -> Unit:
+    """The unit's rules. Raises ``OSError``, or ``UnitError`` with all that is wrong in the file and where."""
+    if not path:
+        return FACTORY
+    try:
+        return read_unit(Path(path).read_text())
+    except ValueError as error:
+        raise UnitError(f"{path}:\n{error}") from None
 
 
 def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:

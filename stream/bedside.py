@@ -14,21 +14,27 @@ import numpy as np
 
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, State, Stimulus
 from vitals.bed import TASK_INDEX, blank
-from vitals.conditions import CONDITIONS, INDEX, NO_DATA, PAUSE_MAX_S, RULES, Compare, Condition
+from vitals.conditions import CONDITIONS, INDEX, NO_DATA, PAUSE_MAX_S, Compare, Condition
 from vitals.errors import Reason, Unusable
 from vitals.events import Command
-from vitals.limits import ADULT, LADDERS
+from vitals.limits import LADDERS
+from vitals.roles import may
 from vitals.signals import NOBODY, Bed, Cause, Person
+from vitals.unit import Unit
 from vitals.units import EARLIEST_US, LATEST_US, US_PER_MS, US_PER_S
 
 CLOCK_AHEAD_US = 60 * US_PER_S
 """A command given further after its arrival than this is from a wrong clock: its pause would outlast its bound."""
 
 
-def check(command: Command, arrived_ms: int) -> None:
-    """Raises ``Unusable`` when ``command`` has no name or no possible time. ``arrived_ms``: 0 when not known."""
+def check(command: Command, unit: Unit, arrived_ms: int) -> None:
+    """Raises ``Unusable`` when ``command`` has no name, no role that may do it in ``unit``, or no possible time.
+    ``arrived_ms``: 0 when not known.
+    """
     if not command.who.strip() or not command.role.strip():
         raise _refused("nobody's name or role")
+    if not may(command.role, command.action, unit.may):
+        raise _refused(f"{command.action} is not for this role")
     latest_us = arrived_ms * US_PER_MS + CLOCK_AHEAD_US if arrived_ms else LATEST_US
     if not EARLIEST_US <= command.when_us <= latest_us:
         raise _refused("an impossible time")
@@ -86,12 +92,14 @@ def pause_over(bed: Bed, time_us: int, cause: Cause) -> Iterator[AlertTransition
 
 def _snooze(command: Command, bed: Bed) -> Iterator[AlertTransition]:
     c = _condition(command)
-    longest_s = RULES[CONDITIONS[c]].snooze_max_s
+    longest_s = bed.unit.rules[CONDITIONS[c]].snooze_max_s
     seconds = _seconds(command, longest_s)
     until_us = command.when_us + round(seconds * US_PER_S)
     if until_us <= bed.record["snoozed_until_us"][c]:
         return
     bed.record["snoozed_until_us"][c] = until_us
+    if np.isinf(bed.record["snoozed_at"][c]):
+        bed.record["snoozed_at"][c] = np.nan
     cause = Cause(f"snoozed for {seconds:g} s", person=_person(command), until_us=until_us)
     step = bed.stimulate(c, Stimulus.PAUSE, command.when_us, cause)
     yield step if step is not None else bed.note(c, AlertEvent.SNOOZED, command.when_us, cause)
@@ -100,8 +108,8 @@ def _snooze(command: Command, bed: Bed) -> Iterator[AlertTransition]:
 def _limit(command: Command, bed: Bed) -> Iterator[AlertTransition]:
     c = _condition(command)
     condition = CONDITIONS[c]
-    limit = ADULT[condition]
-    below = RULES[condition].compare is Compare.BELOW
+    limit, rule = bed.unit.limits[condition], bed.unit.rules[condition]
+    below = rule.compare is Compare.BELOW
     value = command.lower if below else command.upper
     if value is None or (command.upper if below else command.lower) is not None:
         raise _refused("a limit on the wrong side")
@@ -117,7 +125,7 @@ def _limit(command: Command, bed: Bed) -> Iterator[AlertTransition]:
         return
     limits[c] = value
     text = f"limit {value:g} {limit.unit}, was {old:g}"
-    evidence = Evidence(RULES[condition].measure, old, value, limit.unit)
+    evidence = Evidence(rule.measure, old, value, limit.unit)
     yield bed.note(c, AlertEvent.LIMITED, command.when_us, Cause(text, evidence, person=_person(command)))
 
 
@@ -149,7 +157,7 @@ def _discharge(command: Command, bed: Bed) -> Iterator[AlertTransition]:
     for c in np.flatnonzero(record["state"]).tolist():
         yield from _told(bed.stimulate(c, Stimulus.WITHDRAW, command.when_us, cause))
     kept = {name: record[name].copy() for name in ("last_us", "risk_phase_us")}
-    empty = blank()
+    empty = blank(bed.unit.defaults)
     for name in empty.dtype.names or ():
         record[name] = kept.get(name, empty[name])
     record["discharged_us"] = command.when_us

@@ -45,6 +45,9 @@ TABLE: Final = (
     Setting(field="http_port", meaning="port of board, /metrics and /health", default="8080", lower=0, upper=65535),
     Setting(field="state", meaning="folder for working files", default=".wardwatch"),
     Setting(field="registry", meaning="folder of the model registry (default: in state)", default=""),
+    Setting(
+        field="unit", meaning="file of the unit's own alarm rules (docs/alarms.md), empty: the factory's", default=""
+    ),
     Setting(field="max_patients", meaning="patients one worker carries", default="20000", lower=1, upper=1_000_000),
     Setting(field="checkpoint_s", meaning="seconds between checkpoints", default="4", lower=0.1, upper=60),
     Setting(
@@ -101,6 +104,7 @@ class Settings:
     http_port: int
     state: Path
     registry: Path
+    unit: str
     max_patients: int
     checkpoint_s: float
     clock_ahead_s: float

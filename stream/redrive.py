@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from stream import config
-from stream.rehearsal.readback import records_since
+from stream.rehearsal.readback import records_since, span
 from stream.topics import MAX_MESSAGE_BYTES, OBSERVED, PARTITIONS, Topic
 from vitals import codec
 from vitals.clock import Clock, SystemClock
@@ -40,7 +39,6 @@ GOES_BACK: Final = frozenset(topic.value for topic in (*OBSERVED, Topic.FINDINGS
 _AT_ONCE: Final = 100
 _BYTES_AT_ONCE: Final = 8 * 1024 * 1024
 _PATIENCE_S: Final = 60.0
-_SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +134,7 @@ def main(argv: Sequence[str]) -> int:
         "--topic", action="append", default=[], choices=sorted(Topic), help="only letters of this topic"
     )
     parser.add_argument("--reason", action="append", default=[], choices=sorted(Reason), help="only of this reason")
-    parser.add_argument("--since", type=_span, metavar="30m|12h|7d", help="only letters so recent")
+    parser.add_argument("--since", type=span, metavar="30m|12h|7d", help="only letters so recent")
     parser.add_argument("--send", action="store_true", help="send them back; without it they are only counted")
     asked = parser.parse_args(argv)
     clock = SystemClock()
@@ -202,18 +200,11 @@ def _can_go_back(letter: DeadLetter) -> bool:
 def _table(contents: Contents) -> Iterator[str]:
     yield f"{'topic':14} {'reason':18} {'waits':>8} {'of it stays':>12} {'went back':>10}  oldest to newest (UTC)"
     for (topic, reason), pile in sorted(contents.piles.items()):
-        span = f"{_minute(pile.oldest_ms)} to {_minute(pile.newest_ms)}"
-        yield f"{topic:14.14} {reason:18.18} {pile.waits:8} {pile.stays:12} {pile.went:10}  {span}"
+        times = f"{_minute(pile.oldest_ms)} to {_minute(pile.newest_ms)}"
+        yield f"{topic:14.14} {reason:18.18} {pile.waits:8} {pile.stays:12} {pile.went:10}  {times}"
     if contents.unreadable:
         yield f"{contents.unreadable} records are no letters"
 
 
 def _minute(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _span(text: str) -> timedelta:
-    found = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
-    if found is None:
-        raise argparse.ArgumentTypeError("30m, 12h or 7d")
-    return timedelta(**{_SPANS[found[2]]: int(found[1])})

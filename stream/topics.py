@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from vitals import alerts, events, findings, risk
+from vitals import alerts, audit, events, findings, risk
 
 PARTITIONS: Final = 8
 """The same for every topic: Kafka's co-partitioning then gives one worker partition p of all of them."""
@@ -51,6 +51,7 @@ class Topic(enum.StrEnum):
     WINDOWS = "windows.v1"
     LABELS = "labels.v1"
     COMMANDS = "commands.v1"
+    AUDIT = "audit.v1"
     RELEASES = "releases.v1"
     CHECKPOINTS = "checkpoints.v1"
     DEAD_LETTER = "dead-letter.v1"
@@ -72,6 +73,7 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.WINDOWS: TopicSpec("none", events.WindowArchive, "observe", "trainer", _kept_days(30)),
     Topic.LABELS: TopicSpec("patient", events.Label, "board, importers", "trainer", _kept_days(365)),
     Topic.COMMANDS: TopicSpec("patient", events.Command, "board", "decide", _kept_days(90)),
+    Topic.AUDIT: TopicSpec("patient", audit.AuditEntry, "decide", "people", _kept_days(3650)),
     Topic.RELEASES: TopicSpec("task", events.ModelRelease, "trainer", "observe", dict(_KEEP_NEWEST)),
     Topic.CHECKPOINTS: TopicSpec("owner and incarnation", events.Checkpoint, "worker", "worker", dict(_KEEP_NEWEST)),
     Topic.DEAD_LETTER: TopicSpec("as the record", events.DeadLetter, "observe", "people", _kept_days(30)),

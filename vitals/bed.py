@@ -5,6 +5,7 @@ Axes: T tasks (in the order of ``Task``), C conditions (in the order of ``CONDIT
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -12,13 +13,15 @@ import numpy.typing as npt
 
 from vitals.conditions import CONDITIONS
 from vitals.findings import Task
-from vitals.limits import DEFAULTS
 
 TASKS: Final[tuple[Task, ...]] = tuple(Task)
 TASK_INDEX: Final[dict[Task, int]] = {task: k for k, task in enumerate(TASKS)}
 PVC_CELLS: Final = 12
 PVC_CELL_US: Final = 5_000_000
 """Ventricular beats are counted in cells of 5 s of event time; twelve of them are the last minute."""
+
+FLOOD_ALARMS: Final = 10
+"""So many alarms of a bed within ten minutes are a flood."""
 
 _T, _C = len(TASKS), len(CONDITIONS)
 
@@ -37,6 +40,10 @@ BED: Final = np.dtype(
         ("gone_us", "<i8", (_C,)),  # since when a present one has been inside its limit again
         ("known_us", "<i8", (_C,)),  # when it was last measured
         ("limit", "<f8", (_C,)),
+        ("snoozed_at", "<f8", (_C,)),  # how bad it was when it was snoozed, inf once that snooze is void
+        ("clock_us", "<i8"),  # from the end of a rhythm window to its arrival, as long as it stays about the same
+        ("reading_mg_dl", "<f8"),
+        ("reading_since_us", "<i8"),  # the first of the readings that say the same as the newest
         # heartbeats
         ("ventricular_run", "<i4"),
         ("fast_run", "<i4"),
@@ -59,13 +66,16 @@ BED: Final = np.dtype(
         ("due_us", "<i8", (_C,)),  # when the escalation or the reminder is due
         ("snoozed_until_us", "<i8", (_C,)),
         ("paused_until_us", "<i8"),
+        ("raised_us", "<i8", (FLOOD_ALARMS,)),  # the latest alarms raised, oldest first
+        ("raised", "<u1", (FLOOD_ALARMS,)),
     ]
 )
 
 
-def blank() -> npt.NDArray[np.void]:
-    """BED[()]: a patient of whom nothing is known, with the limits of an adult."""
+def blank(limits: Sequence[float]) -> npt.NDArray[np.void]:
+    """BED[()]: a patient of whom nothing is known, and their ``limits``, in the order of ``CONDITIONS``."""
     bed = np.zeros((), BED)
-    bed["limit"] = DEFAULTS
+    bed["limit"] = limits
+    bed["snoozed_at"] = np.nan
     bed["model"] = -1
     return bed

@@ -64,6 +64,7 @@ class Condition(enum.StrEnum):
     ECG_POOR_SIGNAL = "ecg-poor-signal"
     ECG_NO_DATA = "ecg-no-data"
     ECG_TWO_MONITORS = "ecg-two-monitors"
+    ECG_CLOCK_WRONG = "ecg-clock-wrong"
     VENTRICULAR_TACHYCARDIA = "ventricular-tachycardia"
     PVC_RUN = "pvc-run"
     PVC_FREQUENT = "pvc-frequent"
@@ -71,18 +72,23 @@ class Condition(enum.StrEnum):
     GLUCOSE_VERY_LOW = "glucose-very-low"
     GLUCOSE_LOW = "glucose-low"
     GLUCOSE_LOW_PREDICTED = "glucose-low-predicted"
+    GLUCOSE_FALLING_FAST = "glucose-falling-fast"
     GLUCOSE_VERY_HIGH = "glucose-very-high"
     GLUCOSE_HIGH = "glucose-high"
+    GLUCOSE_RISING_FAST = "glucose-rising-fast"
+    GLUCOSE_FROZEN = "glucose-frozen"
     GLUCOSE_MODEL_DOWN = "glucose-model-down"
     GLUCOSE_NO_DATA = "glucose-no-data"
     PNEUMONIA_SUSPECTED = "pneumonia-suspected"
     BREAST_MALIGNANCY_SUSPECTED = "breast-malignancy-suspected"
+    ALARM_FLOOD = "alarm-flood"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One row of the table.
 
+    ``task``: whose findings it reads; None for what is made of other alarms.
     ``measure``: what is compared, a word for people; ``compare`` and ``hysteresis`` (in the limit's unit): how.
     ``on_delay_s``: event time it must hold before it is raised; ``off_delay_s``: it must be gone before it ends.
     ``lapse_s``: how long a present condition outlives its last known measure; 0 for ever.
@@ -90,10 +96,11 @@ class Rule:
     ``latching``: unless acknowledged, the signal outlives the condition.
     ``escalate_s``: unacknowledged that long, the next person is told, twice at most; 0 never.
     ``remind_s``: still present that long after the acknowledgement, the signal comes on again; 0 never.
-    ``snooze_max_s``: the longest snooze.
+    ``snooze_max_s``: the longest snooze. ``rearm``: so much worse than when it was snoozed, in the limit's unit, and
+    the snooze is void; 0: its measure has no degrees, or its snooze is too short to matter.
     """
 
-    task: Task
+    task: Task | None
     priority: Priority
     kind: Kind
     measure: str
@@ -107,6 +114,7 @@ class Rule:
     escalate_s: float = 0.0
     remind_s: float = 0.0
     snooze_max_s: float = 0.0
+    rearm: float = 0.0
 
 
 _C = Condition
@@ -127,25 +135,25 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.EXTREME_TACHYCARDIA: Rule(
         task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate", compare=Compare.ABOVE,
         hysteresis=5, on_delay_s=7, off_delay_s=5, superseded_by=(_C.VENTRICULAR_FIBRILLATION,),
-        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120,
+        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120, rearm=20,
     ),
     _C.EXTREME_BRADYCARDIA: Rule(
         task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate", compare=Compare.BELOW,
         hysteresis=3, on_delay_s=3, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE),
-        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120,
+        latching=True, escalate_s=60, remind_s=120, snooze_max_s=120, rearm=5,
     ),
     _C.HEART_RATE_HIGH: Rule(
         task=_RHYTHM, priority=_MEDIUM, kind=_PHYS, measure="heart rate", compare=Compare.ABOVE,
         hysteresis=5, on_delay_s=10, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.EXTREME_TACHYCARDIA),
-        escalate_s=180, remind_s=600, snooze_max_s=1800,
+        escalate_s=180, remind_s=600, snooze_max_s=1800, rearm=15,
     ),
     _C.HEART_RATE_LOW: Rule(
         task=_RHYTHM, priority=_MEDIUM, kind=_PHYS, measure="heart rate", compare=Compare.BELOW,
         hysteresis=3, on_delay_s=10, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE, _C.EXTREME_BRADYCARDIA),
-        escalate_s=180, remind_s=600, snooze_max_s=1800,
+        escalate_s=180, remind_s=600, snooze_max_s=1800, rearm=8,
     ),
     _C.IRREGULAR_RHYTHM: Rule(
         task=_RHYTHM, priority=_LOW, kind=_PHYS, measure="irregularity of the RR intervals", compare=Compare.AT_LEAST,
@@ -176,6 +184,11 @@ RULES: Final[dict[Condition, Rule]] = {
         task=_RHYTHM, priority=_MEDIUM, kind=_TECH, measure="a second monitor sends this patient",
         compare=Compare.AT_LEAST, on_delay_s=10, off_delay_s=10, escalate_s=180, remind_s=600, snooze_max_s=3600,
     ),
+    _C.ECG_CLOCK_WRONG: Rule(
+        # what is shown as now is not: a backlog that drains comes nearer all the while and is none of this
+        task=_RHYTHM, priority=_LOW, kind=_TECH, measure="clock of the monitor, steadily away from the time of arrival",
+        compare=Compare.AT_LEAST, on_delay_s=30, off_delay_s=10, snooze_max_s=3600,
+    ),
     _C.VENTRICULAR_TACHYCARDIA: Rule(
         task=_BEAT, priority=_HIGH, kind=_PHYS, measure="ventricular beats in a row above 100/min",
         compare=Compare.AT_LEAST, off_delay_s=5, latching=True, escalate_s=30, remind_s=60, snooze_max_s=60,
@@ -183,10 +196,11 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.PVC_RUN: Rule(
         task=_BEAT, priority=_MEDIUM, kind=_PHYS, measure="ventricular beats in a row", compare=Compare.AT_LEAST,
         off_delay_s=10, superseded_by=(_C.VENTRICULAR_TACHYCARDIA,), escalate_s=300, remind_s=600, snooze_max_s=1800,
+        rearm=4,
     ),
     _C.PVC_FREQUENT: Rule(
         task=_BEAT, priority=_LOW, kind=_PHYS, measure="ventricular beats in a minute", compare=Compare.ABOVE,
-        hysteresis=4, off_delay_s=30, snooze_max_s=3600,
+        hysteresis=4, off_delay_s=30, snooze_max_s=3600, rearm=10,
     ),
     _C.BEAT_MODEL_DOWN: Rule(
         task=_BEAT, priority=_LOW, kind=_TECH, measure="beats are not classified", compare=Compare.AT_LEAST,
@@ -194,27 +208,43 @@ RULES: Final[dict[Condition, Rule]] = {
     ),
     _C.GLUCOSE_VERY_LOW: Rule(
         task=_GLUCOSE, priority=_HIGH, kind=_PHYS, measure="glucose", compare=Compare.BELOW,
-        hysteresis=4, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=300, remind_s=900, snooze_max_s=900,
+        hysteresis=4, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=300, remind_s=900, snooze_max_s=900, rearm=6,
     ),
     _C.GLUCOSE_LOW: Rule(
         task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="glucose", compare=Compare.BELOW,
         hysteresis=5, lapse_s=_GLUCOSE_LAPSE_S, superseded_by=(_C.GLUCOSE_VERY_LOW,),
-        escalate_s=600, remind_s=1200, snooze_max_s=1800,
+        escalate_s=600, remind_s=1200, snooze_max_s=1800, rearm=8,
     ),
     _C.GLUCOSE_LOW_PREDICTED: Rule(
         task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="probability of a low within 30 min",
         compare=Compare.AT_LEAST, hysteresis=0.15, lapse_s=_GLUCOSE_LAPSE_S,
         superseded_by=(_C.GLUCOSE_VERY_LOW, _C.GLUCOSE_LOW), escalate_s=900, remind_s=1800, snooze_max_s=1800,
+        rearm=0.25,
+    ),
+    _C.GLUCOSE_FALLING_FAST: Rule(
+        task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="fall of the glucose below 140 mg/dL",
+        compare=Compare.AT_LEAST, hysteresis=1, lapse_s=_GLUCOSE_LAPSE_S,
+        superseded_by=(_C.GLUCOSE_VERY_LOW, _C.GLUCOSE_LOW), escalate_s=900, remind_s=1800, snooze_max_s=1800,
     ),
     _C.GLUCOSE_VERY_HIGH: Rule(
         task=_GLUCOSE, priority=_MEDIUM, kind=_PHYS, measure="glucose", compare=Compare.ABOVE,
-        hysteresis=10, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=1800, remind_s=3600, snooze_max_s=7200,
+        hysteresis=10, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=1800, remind_s=3600, snooze_max_s=7200, rearm=50,
     ),
     _C.GLUCOSE_HIGH: Rule(
         # one reading after a meal is not news: two readings' time above the limit is
         task=_GLUCOSE, priority=_LOW, kind=_PHYS, measure="glucose", compare=Compare.ABOVE,
         hysteresis=10, on_delay_s=600, lapse_s=_GLUCOSE_LAPSE_S, superseded_by=(_C.GLUCOSE_VERY_HIGH,),
+        snooze_max_s=7200, rearm=40,
+    ),
+    _C.GLUCOSE_RISING_FAST: Rule(
+        task=_GLUCOSE, priority=_LOW, kind=_PHYS, measure="rise of the glucose above 140 mg/dL",
+        compare=Compare.AT_LEAST, hysteresis=1, lapse_s=_GLUCOSE_LAPSE_S, superseded_by=(_C.GLUCOSE_VERY_HIGH,),
         snooze_max_s=7200,
+    ),
+    _C.GLUCOSE_FROZEN: Rule(
+        # a sensor that always says the same says nothing: the danger is that it looks well
+        task=_GLUCOSE, priority=_MEDIUM, kind=_TECH, measure="time at one and the same reading",
+        compare=Compare.AT_LEAST, lapse_s=_GLUCOSE_LAPSE_S, escalate_s=1800, remind_s=3600, snooze_max_s=7200,
     ),
     _C.GLUCOSE_MODEL_DOWN: Rule(
         task=_GLUCOSE, priority=_LOW, kind=_TECH, measure="no forecast", compare=Compare.AT_LEAST,
@@ -231,6 +261,10 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.BREAST_MALIGNANCY_SUSPECTED: Rule(
         task=Task.BREAST, priority=_LOW, kind=_PHYS, measure="probability of malignancy", compare=Compare.AT_LEAST,
         lapse_s=0, snooze_max_s=86_400,
+    ),
+    _C.ALARM_FLOOD: Rule(
+        task=None, priority=_MEDIUM, kind=_TECH, measure="alarms of the bed in 10 min", compare=Compare.AT_LEAST,
+        lapse_s=0, escalate_s=300, remind_s=1800, snooze_max_s=1800,
     ),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from vitals.conditions import INDEX, NO_DATA
 from vitals.hazards import hazard
 from vitals.kernels import kernel
 from vitals.measures import MEASURED, RHYTHM_TASK, measure
-from vitals.presence import DISCHARGE_GRACE_US, EDGE, RULE_TABLE, follow, hear
+from vitals.presence import DISCHARGE_GRACE_US, EDGE, follow, hear, silence
 from vitals.risk import RISK, due, fuse
 from vitals.sources import is_followed, note
 
@@ -40,24 +40,27 @@ def decide(
     task: npt.NDArray[np.int32],
     source: npt.NDArray[np.uint32],
     end_us: npt.NDArray[np.int64],
+    input_ms: npt.NDArray[np.int64],
     verdict: npt.NDArray[np.int64],
     values: npt.NDArray[np.float64],
     by_rules: npt.NDArray[np.bool_],
     model: npt.NDArray[np.int32],
     *,
+    rules: npt.NDArray[np.void],
     now_us: int,
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], Counter[Taken]]:
     """Take ``n`` findings into ``beds`` (BED[rows]); returns EDGE[e], RISK[r], and what was done with how many.
 
-    ``rows``, ``task`` (as in ``TASKS``), ``source``, ``end_us``, ``verdict``, ``by_rules``, ``model``: [n]; ``values``:
-    [columns, n] in the order of ``READ``. ``now_us``: how far time has been told to have passed, 0 if never.
+    [n]: ``rows``, ``task`` (as in ``TASKS``), ``source``, ``end_us``, ``input_ms``, ``verdict``, ``by_rules``,
+    ``model``. ``values``: [columns, n] in the order of ``READ``. ``rules``: RULE[C]. ``now_us``: how far time has been
+    told to have passed, 0 if never.
     """
     n = len(rows)
     edges = np.empty(n * 2 * (_MOST + 1), EDGE)  # untouched pages cost nothing
     risks = np.empty(n + 1, RISK)
     counts: Any = _decide(
-        beds, rows, task, source, end_us, verdict, values, by_rules, model, now_us,
-        RULE_TABLE, _PLACES, _SILENCE, edges, risks,
+        beds, rows, task, source, end_us, input_ms, verdict, values, by_rules, model, now_us,
+        rules, _PLACES, _SILENCE, edges, risks,
     )  # fmt: skip
     told, fused, known, elsewhere = counts
     findings = Counter({Taken.DECIDED: n - known - elsewhere, Taken.KNOWN: known, Taken.OTHER_SOURCE: elsewhere})
@@ -66,7 +69,22 @@ def decide(
 
 @kernel
 def _decide(  # type: ignore[no-untyped-def]
-    beds, rows, tasks, sources, end_us, verdict, values, by_rules, model, now_us, rules, places, silences, edges, risks
+    beds,
+    rows,
+    tasks,
+    sources,
+    end_us,
+    input_ms,
+    verdict,
+    values,
+    by_rules,
+    model,
+    now_us,
+    rules,
+    places,
+    silences,
+    edges,
+    risks,
 ):
     told = 0
     fused = 0
@@ -90,7 +108,9 @@ def _decide(  # type: ignore[no-untyped-def]
                 continue
             bed.discharged_us = 0
             bed.admitted_us = t
-        measure(task, bed, values, i, t, verdict[i], by_rules[i], measures)
+        if silences[task] >= 0:
+            told = silence(bed, row, silences[task], task, rules, t, edges, told)
+        measure(task, bed, values, i, t, input_ms[i], verdict[i], by_rules[i], measures)
         for k in range(places.shape[1]):
             c = places[task, k]
             if c < 0:

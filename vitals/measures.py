@@ -16,7 +16,7 @@ from vitals.conditions import Condition
 from vitals.findings import FORECAST_HORIZONS_MIN, Task, Verdict
 from vitals.kernels import kernel
 from vitals.sources import has_rival
-from vitals.units import GLUCOSE_MAX_MG_DL, GLUCOSE_MIN_MG_DL, US_PER_S
+from vitals.units import GLUCOSE_MAX_MG_DL, GLUCOSE_MIN_MG_DL, US_PER_MS, US_PER_S
 
 _C = Condition
 
@@ -24,12 +24,12 @@ MEASURED: Final[dict[Task, tuple[Condition, ...]]] = {
     Task.ECG_RHYTHM: (
         _C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE, _C.EXTREME_TACHYCARDIA, _C.EXTREME_BRADYCARDIA, _C.HEART_RATE_HIGH,
         _C.HEART_RATE_LOW, _C.IRREGULAR_RHYTHM, _C.ECG_FLAT, _C.ECG_LEAD_OFF, _C.ECG_POOR_SIGNAL,
-        _C.ECG_TWO_MONITORS,
+        _C.ECG_TWO_MONITORS, _C.ECG_CLOCK_WRONG,
     ),
     Task.ECG_BEAT: (_C.VENTRICULAR_TACHYCARDIA, _C.PVC_RUN, _C.PVC_FREQUENT, _C.BEAT_MODEL_DOWN),
     Task.GLUCOSE: (
-        _C.GLUCOSE_VERY_LOW, _C.GLUCOSE_LOW, _C.GLUCOSE_LOW_PREDICTED, _C.GLUCOSE_VERY_HIGH, _C.GLUCOSE_HIGH,
-        _C.GLUCOSE_MODEL_DOWN,
+        _C.GLUCOSE_VERY_LOW, _C.GLUCOSE_LOW, _C.GLUCOSE_LOW_PREDICTED, _C.GLUCOSE_FALLING_FAST, _C.GLUCOSE_VERY_HIGH,
+        _C.GLUCOSE_HIGH, _C.GLUCOSE_RISING_FAST, _C.GLUCOSE_FROZEN, _C.GLUCOSE_MODEL_DOWN,
     ),
     Task.PNEUMONIA: (_C.PNEUMONIA_SUSPECTED,),
     Task.BREAST: (_C.BREAST_MALIGNANCY_SUSPECTED,),
@@ -49,6 +49,7 @@ READ: Final[dict[Task, tuple[str, ...]]] = {
         *(f"h{h:02d}_p_below_70" for h in _NEAR),
         *(f"h{h:02d}_p_below_54" for h in _NEAR),
         *(f"h{h:02d}_p_above_250" for h in _NEAR),
+        "trend_mg_dl_min",
     ),
     Task.PNEUMONIA: ("p_pneumonia",),
     Task.BREAST: ("p_malignant",),
@@ -63,6 +64,14 @@ GLUCOSE_TASK: Final = 2
 _POOR: Final = int(Verdict.POOR)
 _FLAT: Final = int(Verdict.FLAT)
 _LEAD_OFF: Final = int(Verdict.LEAD_OFF)
+
+_STEADY_US: Final = 15 * US_PER_S
+"""A clock that is wrong stays as wrong as it is within so much; bundles of a monitor are shorter."""
+_LEVEL_MG_DL: Final = 140.0
+"""A fall is alarmed below this level, a rise above it: a fast fall from 270 is what the insulin was for."""
+_TREND_MAX: Final = 40.0
+_SENSOR_MIN_MG_DL: Final = 40.0
+_SENSOR_MAX_MG_DL: Final = 400.0
 
 _HEART_RATE_MAX_BPM: Final = 400.0
 _VENTRICULAR_CLASS: Final = 2
@@ -80,20 +89,20 @@ def within(value, lowest, highest):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def measure(task, bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-untyped-def]
+def measure(task, bed, values, i, end_us, input_ms, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (float64[conditions of the task]) from finding ``i`` of ``values`` (float64[columns, n])."""
     if task == RHYTHM_TASK:
-        _rhythm(bed, values, i, end_us, verdict, out)
+        _rhythm(bed, values, i, end_us, input_ms, verdict, out)
     elif task == BEAT_TASK:
         _beat(bed, values, i, end_us, verdict, by_rules, out)
     elif task == GLUCOSE_TASK:
-        _glucose(values, i, verdict, by_rules, out)
+        _glucose(bed, values, i, end_us, verdict, by_rules, out)
     else:
         out[0] = within(values[0, i], 0.0, 1.0) if verdict <= _POOR else np.nan
 
 
 @kernel
-def _rhythm(bed, values, i, end_us, verdict, out):  # type: ignore[no-untyped-def]
+def _rhythm(bed, values, i, end_us, input_ms, verdict, out):  # type: ignore[no-untyped-def]
     out[:7] = np.nan
     if verdict <= _POOR:
         rate = within(values[0, i], 0.0, _HEART_RATE_MAX_BPM)
@@ -108,6 +117,19 @@ def _rhythm(bed, values, i, end_us, verdict, out):  # type: ignore[no-untyped-de
     out[8] = 1.0 if verdict == _LEAD_OFF else 0.0
     out[9] = 1.0 if verdict > _POOR and verdict not in (_FLAT, _LEAD_OFF) else 0.0
     out[10] = 1.0 if has_rival(bed, RHYTHM_TASK, end_us) else 0.0
+    out[11] = _clock_wrong_s(bed, end_us, input_ms)
+
+
+@kernel
+def _clock_wrong_s(bed, end_us, input_ms):  # type: ignore[no-untyped-def]
+    """How far the monitor's clock is from that of the broker, s; 0 while that changes, as where a backlog drains."""
+    if input_ms == 0:
+        return np.nan
+    away_us = input_ms * US_PER_MS - end_us
+    if abs(away_us - bed.clock_us) > _STEADY_US:
+        bed.clock_us = away_us
+        return 0.0
+    return abs(away_us) / US_PER_S
 
 
 @kernel
@@ -150,14 +172,31 @@ def _beat(bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-un
 
 
 @kernel
-def _glucose(values, i, verdict, by_rules, out):  # type: ignore[no-untyped-def]
+def _glucose(bed, values, i, end_us, verdict, by_rules, out):  # type: ignore[no-untyped-def]
     glucose_mg_dl = within(values[0, i], GLUCOSE_MIN_MG_DL, GLUCOSE_MAX_MG_DL)
     out[0] = glucose_mg_dl
     out[1] = glucose_mg_dl
     out[2] = highest(values, 1, i) if verdict <= _POOR else np.nan
-    out[3] = glucose_mg_dl
+    trend_mg_dl_min = within(values[1 + 3 * NEAR, i], -_TREND_MAX, _TREND_MAX)
+    below, above = glucose_mg_dl < _LEVEL_MG_DL, glucose_mg_dl > _LEVEL_MG_DL
+    out[3] = max(-trend_mg_dl_min if below else 0.0, 0.0) if not np.isnan(trend_mg_dl_min) else np.nan
     out[4] = glucose_mg_dl
-    out[5] = 1.0 if by_rules else 0.0
+    out[5] = glucose_mg_dl
+    out[6] = max(trend_mg_dl_min if above else 0.0, 0.0) if not np.isnan(trend_mg_dl_min) else np.nan
+    out[7] = _same_reading_s(bed, glucose_mg_dl, end_us)
+    out[8] = 1.0 if by_rules else 0.0
+
+
+@kernel
+def _same_reading_s(bed, glucose_mg_dl, end_us):  # type: ignore[no-untyped-def]
+    """For how long the sensor has said the same, s. At the ends of its range it has to."""
+    if np.isnan(glucose_mg_dl):
+        return np.nan
+    is_end = glucose_mg_dl <= _SENSOR_MIN_MG_DL or glucose_mg_dl >= _SENSOR_MAX_MG_DL
+    if is_end or glucose_mg_dl != bed.reading_mg_dl:
+        bed.reading_mg_dl = glucose_mg_dl
+        bed.reading_since_us = end_us
+    return (end_us - bed.reading_since_us) / US_PER_S
 
 
 @kernel

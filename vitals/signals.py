@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, Signal, State, Stimulus, alert_id, transition
-from vitals.conditions import CONDITIONS, ESCALATIONS, RULES, Condition, Priority, title
+from vitals.conditions import CONDITIONS, ESCALATIONS, Condition, Priority, title
+from vitals.flood import FLOOD, WITHIN_US
 from vitals.kernels import kernel
+from vitals.unit import Unit
 from vitals.units import US_PER_S
 
 _STATES: Final = tuple(State)
@@ -47,11 +49,12 @@ class Cause:
 class Bed:
     """One patient's record (a view of ``BED``) with the name that belongs to it."""
 
-    __slots__ = ("patient", "record")
+    __slots__ = ("patient", "record", "unit")
 
-    def __init__(self, patient: str, record: Any) -> None:
+    def __init__(self, patient: str, record: Any, unit: Unit) -> None:
         self.patient = patient
         self.record = record
+        self.unit = unit
 
     def state(self, c: int) -> State:
         """State of condition ``c``."""
@@ -69,7 +72,10 @@ class Bed:
         """
         if time_us < self.record["snoozed_until_us"][c]:
             return True
-        return bool(time_us < self.record["paused_until_us"]) and RULES[CONDITIONS[c]].priority is not Priority.HIGH
+        return (
+            bool(time_us < self.record["paused_until_us"])
+            and self.unit.rules[CONDITIONS[c]].priority is not Priority.HIGH
+        )
 
     def onset(self, c: int, onset_us: int, time_us: int, cause: Cause) -> AlertTransition:
         """Condition ``c`` has become present. What comes back while its signal is latched is the same alert."""
@@ -85,7 +91,7 @@ class Bed:
 
     def end(self, c: int, time_us: int, cause: Cause) -> AlertTransition | None:
         """Condition ``c`` has gone."""
-        latching = RULES[CONDITIONS[c]].latching
+        latching = self.unit.rules[CONDITIONS[c]].latching
         return self.stimulate(c, Stimulus.END_LATCHING if latching else Stimulus.END, time_us, cause)
 
     def resume(self, c: int, time_us: int, cause: Cause) -> AlertTransition | None:
@@ -96,6 +102,16 @@ class Bed:
         if time_us < record["paused_until_us"] or time_us < record["snoozed_until_us"][c]:
             return None
         return self.stimulate(c, Stimulus.RESUME, time_us, cause)
+
+    def void_snooze(self, c: int, time_us: int, why: str) -> AlertTransition | None:
+        """A snooze of condition ``c`` ends before its time, for ``why``; None when there is none, or a pause holds."""
+        if self.record["snoozed_until_us"][c] <= time_us:
+            return None
+        self.record["snoozed_until_us"][c] = 0
+        cause = Cause(f"the snooze is void: {why}")
+        if self.state(c) is State.REST:
+            return self.note(c, AlertEvent.RESUMED, time_us, cause)
+        return self.resume(c, time_us, cause)
 
     def stimulate(self, c: int, stimulus: Stimulus, time_us: int, cause: Cause) -> AlertTransition | None:
         """Move the signal of condition ``c``. Raises ``Fault`` for a stimulus that its state cannot meet."""
@@ -141,10 +157,11 @@ class Bed:
             who=person.who,
             role=person.role,
             reason=person.reason,
+            rules=self.unit.version,
         )
 
     def _due_us(self, c: int, state: State, time_us: int) -> int:
-        rule = RULES[CONDITIONS[c]]
+        rule = self.unit.rules[CONDITIONS[c]]
         after_s = 0.0
         if state in {State.ON, State.LATCHED} and self.record["level"][c] < ESCALATIONS:
             after_s = rule.escalate_s
@@ -156,7 +173,7 @@ class Bed:
         self, c: int, name: str, step: int, event: AlertEvent, state: State, time_us: int, cause: Cause
     ) -> AlertTransition:
         condition: Condition = CONDITIONS[c]
-        rule = RULES[condition]
+        rule = self.unit.rules[condition]
         person = cause.person
         return AlertTransition(
             alert_id=name,
@@ -178,6 +195,7 @@ class Bed:
             who=person.who,
             role=person.role,
             reason=person.reason,
+            rules=self.unit.version,
         )
 
 
@@ -187,6 +205,7 @@ class Due(enum.IntEnum):
     PAUSE_OVER = 0
     SNOOZE_OVER = 1
     TIMER = 2
+    FLOOD_OVER = 3
 
 
 DUE: Final = np.dtype([("row", "<i4"), ("condition", "<i4"), ("what", "<i4"), ("time_us", "<i8")])
@@ -197,7 +216,7 @@ _ACKNOWLEDGED: Final = int(State.ACKNOWLEDGED)
 
 def due(beds: npt.NDArray[np.void], rows: npt.NDArray[np.int32], now_us: int) -> npt.NDArray[np.void]:
     """DUE[n]: for each of ``rows`` all that is due at ``now_us``, a pause before the rest."""
-    out = np.empty(len(rows) * (2 * len(CONDITIONS) + 1), DUE)
+    out = np.empty(len(rows) * (2 * len(CONDITIONS) + 2), DUE)
     n: Any = _due(beds, rows, now_us, out)
     return out[:n]
 
@@ -210,6 +229,9 @@ def _due(beds, rows, now_us, out):  # type: ignore[no-untyped-def]
         paused_us = bed.paused_until_us
         if 0 < paused_us <= now_us:
             n = _tell_due(out, n, row, -1, 0, paused_us)
+        flood_us = bed.raised_us[0] + WITHIN_US
+        if (bed.present >> np.uint64(FLOOD)) & np.uint64(1) and flood_us <= now_us:
+            n = _tell_due(out, n, row, FLOOD, 3, flood_us)
         for c in range(len(bed.due_us)):
             snoozed_us = bed.snoozed_until_us[c]
             if 0 < snoozed_us <= now_us:

@@ -1,7 +1,8 @@
 """Clinical alarms in Prometheus's Alertmanager (v2 API), which is told how each alarm *stands*.
 
     WardAlarm        while the signal is not off; one per alarm, so that a silence on its labels works
-    WardAlarmAgain   a call of its own, so that it pages anew: escalated, reminded, resumed, returned
+    WardAlarmAgain   a call of its own, so that it pages anew: escalated, reminded, resumed, returned; its label
+                     ``escalation`` says how many further people must be told, for a route to each
     WardSelfTest     the self-test's patient of one partition; ends by itself when the next one does not come
     WardAlarmMuted   while the alarm is acknowledged or paused: inhibits the two above (monitoring/alertmanager.yml)
 
@@ -83,7 +84,7 @@ def _labels_of(alert: AlertTransition, before: Collection[Labels]) -> Iterator[L
         if ("alertname", AGAIN) in labels:
             yield labels
     if alert.event in _CALLS:
-        yield _labels(AGAIN, alert, call=alert.event.value, step=str(alert.step))
+        yield _labels(AGAIN, alert, call=alert.event.value, step=str(alert.step), escalation=str(alert.escalation))
 
 
 def _labels(name: str, alert: AlertTransition, **further: str) -> Labels:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from typing import Final
 
 from kafka import KafkaConsumer, TopicPartition
@@ -17,6 +20,7 @@ Marks = dict[TopicPartition, int]
 
 _DEADLINE_S: Final = 60.0
 _POLL_MS: Final = 200
+_SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def marks(bootstrap: str, topics: Iterable[Topic]) -> Marks:
@@ -24,6 +28,31 @@ def marks(bootstrap: str, topics: Iterable[Topic]) -> Marks:
     with closing(_consumer(bootstrap)) as consumer:
         ends: Marks = consumer.end_offsets([TopicPartition(t.value, p) for t in topics for p in range(PARTITIONS)])
         return ends
+
+
+def marks_at(bootstrap: str, topic: Topic, written_ms: int) -> Marks:
+    """The first record of every partition of ``topic`` written at ``written_ms`` or later; the end where none was."""
+    with closing(_consumer(bootstrap)) as consumer:
+        partitions = [TopicPartition(topic.value, p) for p in range(PARTITIONS)]
+        ends = consumer.end_offsets(partitions)
+        found = consumer.offsets_for_times(dict.fromkeys(partitions, written_ms))
+        return {p: ends[p] if found.get(p) is None else found[p].offset for p in partitions}
+
+
+def places_at(bootstrap: str, topic: Topic, written_ms: int) -> list[tuple[int, int]]:
+    """Partition and offset of the first record in each that was written at ``written_ms`` to the millisecond."""
+    with closing(_consumer(bootstrap)) as consumer:
+        asked = {TopicPartition(topic.value, p): written_ms for p in range(PARTITIONS)}
+        found = consumer.offsets_for_times(asked)
+        return [(tp.partition, at.offset) for tp, at in found.items() if at is not None and at.timestamp == written_ms]
+
+
+def span(text: str) -> timedelta:
+    """``30m``, ``12h`` or ``7d``; for ``argparse``."""
+    found = re.fullmatch(r"([0-9]{1,6})([mhd])", text)
+    if found is None:
+        raise argparse.ArgumentTypeError("30m, 12h or 7d")
+    return timedelta(**{_SPANS[found[2]]: int(found[1])})
 
 
 def records_since(bootstrap: str, topic: Topic, since: Marks) -> Iterator[ConsumerRecord]:
@@ -34,9 +63,9 @@ def records_since(bootstrap: str, topic: Topic, since: Marks) -> Iterator[Consum
     with closing(_consumer(bootstrap)) as consumer:
         partitions = [TopicPartition(topic.value, p) for p in range(PARTITIONS)]
         consumer.assign(partitions)
-        ends = consumer.end_offsets(partitions)
+        ends, begins = consumer.end_offsets(partitions), consumer.beginning_offsets(partitions)
         for partition in partitions:
-            consumer.seek(partition, since.get(partition, 0))
+            consumer.seek(partition, max(since.get(partition, 0), begins[partition]))
         give_up = time.monotonic() + _DEADLINE_S
         while any(consumer.position(p) < ends[p] for p in partitions):
             if time.monotonic() > give_up:

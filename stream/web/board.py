@@ -25,7 +25,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from stream.topics import Topic
 from stream.web import tiles
-from stream.web.commands import REQUESTS, CommandDesk, parse
+from stream.web.commands import REQUESTS, CommandDesk, NotYours, parse
 from stream.web.reader import Reader, Report, Taken
 from stream.web.tracereader import TraceReader
 from stream.web.traces import Traces
@@ -37,6 +37,7 @@ from vitals.clock import Clock
 from vitals.errors import Fault
 from vitals.findings import Findings
 from vitals.risk import RiskBatch
+from vitals.unit import FACTORY, Unit
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +84,17 @@ class BoardServer:
     ``tick_s``: time between two frames for a browser; ``send_deadline_s``: one that takes none for so long is let go.
     """
 
-    def __init__(self, kafka: str, clock: Clock, *, tick_s: float = TICK_S, send_deadline_s: float = 20.0) -> None:
-        self.ward = Ward(clock, CAPACITY)
+    def __init__(
+        self,
+        kafka: str,
+        clock: Clock,
+        *,
+        unit: Unit = FACTORY,
+        tick_s: float = TICK_S,
+        send_deadline_s: float = 20.0,
+    ) -> None:
+        self.ward = Ward(clock, CAPACITY, unit)
+        self._unit = unit
         self.traces = Traces()
         self._kafka = kafka
         self._clock = clock
@@ -252,9 +262,9 @@ class BoardServer:
             if request.content_length is None or request.content_length > _MAX_BODY:
                 return _refusal(413, f"at most {_MAX_BODY} bytes, with their length")
             try:
-                wanted = parse(action, await request.content.readexactly(request.content_length))
+                wanted = parse(action, await request.content.readexactly(request.content_length), self._unit)
             except (ValueError, asyncio.IncompleteReadError) as error:
-                return _refusal(422, str(error))
+                return _refusal(403 if isinstance(error, NotYours) else 422, str(error))
             try:
                 loop = asyncio.get_running_loop()
                 when_us = await loop.run_in_executor(self._desk.threads, self._desk.send, wanted)

@@ -19,9 +19,11 @@ from msgspec.structs import replace
 from stream.topics import PARTITIONS, Topic
 from vitals import codec
 from vitals.clock import Clock
-from vitals.conditions import PAUSE_MAX_S, Condition
+from vitals.conditions import PAUSE_MAX_S, RULES, Compare, Condition, title
 from vitals.errors import Fault
 from vitals.events import Command, Label, Wire
+from vitals.roles import Role, may
+from vitals.unit import Unit
 
 _SEND_DEADLINE_MS: Final = 5000
 _AT_ONCE: Final = 8
@@ -30,7 +32,6 @@ _WAITING_MAX: Final = 64
 Text = Annotated[str, Meta(min_length=1, max_length=80)]
 PatientText = Annotated[str, Meta(min_length=1, max_length=200)]
 AlertIdText = Annotated[str, Meta(min_length=1, max_length=64)]
-Role = Literal["nurse", "physician", "technician", "other"]
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -59,6 +60,20 @@ class Resume(_Request, frozen=True, kw_only=True):
     """``POST /api/resume``: end of a pause."""
 
 
+class Snooze(_Request, frozen=True, kw_only=True):
+    """``POST /api/snooze``: one condition of a bed, for as long as its rule allows at most."""
+
+    condition: Condition
+    seconds: Annotated[float, Meta(gt=0)]
+
+
+class Limit(_Request, frozen=True, kw_only=True):
+    """``POST /api/limit``: from which ``value`` on, in the limit's unit, a condition is alarmed for this bed."""
+
+    condition: Condition
+    value: float
+
+
 class Judge(_Request, frozen=True, kw_only=True):
     """``POST /api/judge``: what an alarm was worth; a label for the trainer."""
 
@@ -68,21 +83,40 @@ class Judge(_Request, frozen=True, kw_only=True):
     value: Literal["true", "false", "not-actionable"]
 
 
-Request = Acknowledge | Pause | Resume | Judge
+Request = Acknowledge | Pause | Resume | Snooze | Limit | Judge
 
 REQUESTS: Final[dict[str, type[Request]]] = {
     "acknowledge": Acknowledge,
     "pause": Pause,
     "resume": Resume,
+    "snooze": Snooze,
+    "limit": Limit,
     "judge": Judge,
 }
 
 
-def parse(action: str, body: bytes) -> Request:
-    """The request in ``body``. Raises ``ValueError`` with a text for the person, ``KeyError`` for no such action."""
+class NotYours(ValueError):
+    """A role that may not do this."""
+
+
+def parse(action: str, body: bytes, unit: Unit) -> Request:
+    """The request in ``body``, which may be done in ``unit``.
+
+    Raises ``ValueError`` with a text for the person, ``NotYours`` among them; ``KeyError`` for no such action.
+    """
     request = msgspec.json.decode(body, type=REQUESTS[action])
     if not request.who.strip():
         raise ValueError("who must not be blank")
+    # whoever may answer an alarm may say what it was worth
+    if not may(request.role, "acknowledge" if action == "judge" else action, unit.may):
+        raise NotYours(f"{action} is not for the role {request.role}")
+    if isinstance(request, Snooze) and request.seconds > (most := unit.rules[request.condition].snooze_max_s):
+        raise ValueError(f"{title(request.condition)} can be snoozed for {most:g} s at most")
+    if isinstance(request, Limit):
+        limit = unit.limits[request.condition]
+        if not limit.adjustable or not limit.allows(request.value):
+            bounds = f"{limit.lowest:g} to {limit.highest:g} {limit.unit}".rstrip()
+            raise ValueError(f"the limit of {title(request.condition)} must lie inside {bounds}")
     return request
 
 
@@ -106,6 +140,11 @@ def record_of(request: Request, now_us: int) -> tuple[Topic, Wire]:
         said = replace(said, action="acknowledge", condition=request.condition, alert_id=request.alert_id)
     elif isinstance(request, Pause):
         said = replace(said, action="pause", seconds=request.seconds)
+    elif isinstance(request, Snooze):
+        said = replace(said, action="snooze", condition=request.condition, seconds=request.seconds)
+    elif isinstance(request, Limit):
+        side = "lower" if RULES[request.condition].compare is Compare.BELOW else "upper"
+        said = replace(said, action="limit", condition=request.condition, **{side: request.value})
     return Topic.COMMANDS, said
 
 

@@ -96,6 +96,9 @@ class AlarmShown(Shown, frozen=True):
     value: float | None
     limit: float | None
     unit: str
+    snooze_max_s: float
+    limit_bounds: tuple[float, float] | None
+    """Inside which the limit of this bed may be moved; None when it cannot be."""
 
 
 class BedShown(Shown, frozen=True):

@@ -16,8 +16,10 @@ from stream.web.beds import INPUTS, Beds, Section, natural_key
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import Clock
 from vitals.findings import Findings, Verdict
+from vitals.limits import Limit
 from vitals.risk import Band, InputState, RiskBatch
 from vitals.selftest import is_self_test
+from vitals.unit import FACTORY, Unit
 from vitals.units import US_PER_S
 
 BED_ORDER: Final = "bed"
@@ -34,7 +36,8 @@ Order = npt.NDArray[np.int64]
 class Ward:
     """Every call takes the lock; none keeps it for longer than one record or one page."""
 
-    def __init__(self, clock: Clock, capacity: int) -> None:
+    def __init__(self, clock: Clock, capacity: int, unit: Unit = FACTORY) -> None:
+        self._unit = unit
         self._clock = clock
         self._lock = threading.Lock()
         self._beds = Beds(capacity)
@@ -268,11 +271,17 @@ class Ward:
             value=evidence.value if evidence else None,
             limit=evidence.limit if evidence else None,
             unit=evidence.unit if evidence else "",
+            snooze_max_s=self._unit.rules[alarm.condition].snooze_max_s if alarm.condition else 0.0,
+            limit_bounds=_bounds(self._unit.limits[alarm.condition]) if alarm.condition else None,
         )
 
 
 def _pairs(versions: list[int], before: list[int] | None) -> Iterable[tuple[int, int]]:
     return zip(versions, before if before is not None else versions, strict=True)
+
+
+def _bounds(limit: Limit) -> tuple[float, float] | None:
+    return (limit.lowest, limit.highest) if limit.adjustable else None
 
 
 def _known(value: float | np.floating) -> float | None:

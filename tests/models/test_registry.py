@@ -201,6 +201,30 @@ def test_a_journal_line_cut_short_by_a_crash_is_ignored_and_replaced(registry: R
     assert actions(registry) == [("promote", three[0].hash), ("promote", three[1].hash)]
 
 
+def test_a_journal_as_it_was_written_is_a_chain(registry: Registry, three: list[Bundle]) -> None:
+    for bundle in three:
+        registry.promote(BREAST, bundle.hash)
+    registry.rollback(BREAST)
+    assert registry.journal_breaks(BREAST) == []
+    assert registry.journal_breaks(Task.GLUCOSE) == []
+
+
+@pytest.mark.parametrize("act", ["change", "leave out", "put in"])
+def test_what_was_done_to_a_journal_afterwards_shows(registry: Registry, three: list[Bundle], act: str) -> None:
+    for bundle in three:
+        registry.promote(BREAST, bundle.hash)
+    journal = registry.folder / "breast" / JOURNAL_FILE
+    lines = journal.read_bytes().splitlines(keepends=True)
+    if act == "change":
+        lines[1] = lines[1].replace(three[1].hash.encode(), three[0].hash.encode())
+    elif act == "leave out":
+        del lines[1]
+    else:
+        lines.insert(1, lines[1])
+    journal.write_bytes(b"".join(lines))
+    assert registry.journal_breaks(BREAST) == [2 if act == "leave out" else 3]
+
+
 def test_a_journal_that_someone_broke_is_said(registry: Registry, three: list[Bundle]) -> None:
     registry.promote(BREAST, three[0].hash)
     (registry.folder / "breast" / JOURNAL_FILE).write_text("not json\n")

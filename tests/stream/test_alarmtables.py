@@ -20,10 +20,10 @@ def test_the_page_says_what_the_rules_do() -> None:
 
 def test_a_page_that_was_changed_by_hand_is_put_right(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("mine\n<!-- table limits -->\nwrong\n<!-- end limits -->\nmine too\n")
+    page.write_text("mine\n<!-- table limits -->\nby hand\n<!-- end limits -->\nmine too\n")
     assert main([str(page)]) == 0
     text = page.read_text()
-    assert "wrong" not in text
+    assert "by hand" not in text
     assert text.startswith("mine\n")
     assert text.endswith("mine too\n")
     assert "| `asystole` | 4 | 3 to 6 | s |" in text

@@ -11,6 +11,8 @@ from vitals.conditions import Condition, Kind, Priority
 from vitals.decision import Taken
 from vitals.errors import Reason, Unusable
 from vitals.findings import FindingBatch, Task, Verdict
+from vitals.roles import ACTIONS, MAY, Role
+from vitals.unit import read
 
 E, C = AlertEvent, Condition
 
@@ -228,6 +230,108 @@ def test_a_snooze_of_what_is_quiet_is_told_and_outlasts_a_pause() -> None:
     assert stay.last(C.GLUCOSE_LOW).signal is Signal.PAUSED
     stay.tick(611)
     assert stay.course(C.GLUCOSE_LOW)[1:] == [(E.RAISED, 50), (E.RESUMED, 610)]
+
+
+def test_a_snoozed_high_that_climbs_on_calls_again_and_a_wobble_does_not() -> None:
+    stay = Stay()
+    stay.glucose(0, 190)
+    stay.glucose(10, 190)
+    stay.do("snooze", 601, condition="glucose-high", seconds=7200)
+    stay.glucose(15, 200)
+    stay.glucose(20, 229)
+    assert stay.last(C.GLUCOSE_HIGH).signal is Signal.PAUSED
+    stay.glucose(25, 231)
+    void = stay.last(C.GLUCOSE_HIGH)
+    assert (void.event, void.signal, void.time_us) == (E.RESUMED, Signal.ON, at(1500))
+    assert "void" in void.text
+    stay.glucose(30, 290)
+    assert stay.course(C.GLUCOSE_HIGH)[-1] == (E.CLEARED, 1800)  # a very high one takes its place
+
+
+def test_a_snoozed_low_rate_that_falls_on_calls_again_and_can_be_snoozed_again() -> None:
+    stay = Stay()
+    stay.rhythms(range(12), heart_rate_bpm=49.0)
+    stay.do("snooze", 12, condition="heart-rate-low", seconds=1800)
+    stay.rhythms(range(13, 20), heart_rate_bpm=52.0)
+    assert stay.last(C.HEART_RATE_LOW).signal is Signal.PAUSED
+    stay.rhythms(range(20, 23), heart_rate_bpm=41.0)
+    assert stay.course(C.HEART_RATE_LOW)[-1] == (E.RESUMED, 20)
+    stay.do("snooze", 23, condition="heart-rate-low", seconds=1800)
+    stay.rhythms(range(23, 30), heart_rate_bpm=41.0)
+    assert stay.last(C.HEART_RATE_LOW).signal is Signal.PAUSED
+
+
+@pytest.mark.parametrize("noticed_s", [22, 300])
+def test_a_snooze_is_void_when_the_stream_falls_silent(noticed_s: float) -> None:
+    """By the passing of time, or by the finding that ends the silence: with the same times."""
+    stay = Stay()
+    stay.rhythms(range(12), heart_rate_bpm=130.0)
+    stay.do("snooze", 12, condition="heart-rate-high", seconds=1800)
+    stay.do("snooze", 12, condition="ecg-lead-off", seconds=1800)
+    stay.tick(noticed_s) if noticed_s < 60 else stay.rhythm(50, heart_rate_bpm=130.0)
+    assert stay.course(C.HEART_RATE_HIGH)[-1] == (E.RESUMED, 21)
+    assert stay.last(C.HEART_RATE_HIGH).signal is Signal.ON
+    assert stay.course(C.ECG_LEAD_OFF) == [(E.SNOOZED, 12)]  # equipment may stay snoozed
+
+
+def test_a_snooze_is_void_when_its_measure_lapses() -> None:
+    stay = Stay()
+    stay.rhythms(range(12), heart_rate_bpm=130.0)
+    stay.do("snooze", 12, condition="heart-rate-high", seconds=1800)
+    stay.rhythms(range(12, 80), heart_rate_bpm=None)
+    assert [e for e, _ in stay.course(C.HEART_RATE_HIGH)][-2:] == [E.CLEARED, E.RESUMED]
+    stay.rhythms(range(80, 95), heart_rate_bpm=130.0)
+    assert stay.last(C.HEART_RATE_HIGH).signal is Signal.ON
+
+
+@pytest.mark.parametrize(("role", "action"), [(r, a) for r in [*Role, "matron"] for a in ACTIONS])
+def test_a_role_may_do_what_its_row_of_the_table_says_and_nothing_else(role: str, action: str) -> None:
+    stay = Stay()
+    asystole(stay, 1)
+    details = {
+        "snooze": {"condition": "asystole"},
+        "limit": {"condition": "asystole", "upper": 5.0},
+        "admit": {"condition": "glucose-no-data"},
+    }.get(action, {})
+    allowed = action in MAY.get(Role(role), ()) if role in tuple(Role) else False
+    if allowed:
+        stay.do(action, 2, role=role, **details)
+        return
+    before = stay.deciding.snapshot()
+    with pytest.raises(Unusable, match="not for this role"):
+        stay.do(action, 2, role=role, **details)
+    assert stay.deciding.snapshot() == before
+
+
+def test_a_unit_gives_its_own_limits_delays_and_rights() -> None:
+    unit = read(
+        """
+        [heart-rate-high]
+        limit = 100
+        on_delay_s = 5
+        escalate_s = 20
+        [roles]
+        nurse = ["acknowledge"]
+        """
+    )
+    stay = Stay(Deciding(unit))
+    stay.rhythms(range(10), heart_rate_bpm=110.0)
+    stay.tick(26)
+    assert stay.course(C.HEART_RATE_HIGH) == [(E.RAISED, 5), (E.ESCALATED, 25)]
+    with pytest.raises(Unusable, match="not for this role"):
+        stay.do("pause", 27)
+
+
+def test_after_a_restart_with_another_unit_moved_limits_stay_and_the_others_are_the_units() -> None:
+    stay = Stay()
+    stay.rhythm(0)
+    stay.do("limit", 1, condition="heart-rate-low", lower=55.0)
+    other = Stay(Deciding(read("[heart-rate-high]\nlimit = 100")))
+    other.deciding.restore(stay.deciding.snapshot())
+    other.rhythms(range(2, 20), heart_rate_bpm=110.0)
+    other.rhythms(range(20, 40), heart_rate_bpm=54.0)
+    assert other.course(C.HEART_RATE_HIGH)[0] == (E.RAISED, 12)
+    assert other.course(C.HEART_RATE_LOW) == [(E.RAISED, 30)]
 
 
 def test_a_moved_limit_holds_from_the_next_finding_and_says_who_moved_it() -> None:
@@ -481,3 +585,56 @@ def test_the_census_counts_what_is_present_unanswered_and_overdue() -> None:
     assert census.unacknowledged == {Priority.HIGH: 1, Priority.MEDIUM: 2, Priority.LOW: 0}
     assert census.stale == {Task.ECG_RHYTHM: 1, Task.GLUCOSE: 0}
     assert census.expected == {Task.ECG_RHYTHM: 2, Task.GLUCOSE: 2}
+
+
+def burst(stay: Stay, begin_s: int, count: int, every_s: int = 30) -> None:
+    """Runs of ventricular beats: each is an alarm, and over before the next."""
+    for k in range(count):
+        at_s = begin_s + k * every_s
+        for i in range(3):
+            stay.beat(at_s + 0.9 * i, ventricular=True, rr_pre_ms=900.0)
+        for i in range(3, every_s - 3):
+            stay.beat(at_s + 0.9 * i)
+
+
+def test_the_tenth_alarm_in_ten_minutes_is_a_flood_and_says_what_it_is_made_of() -> None:
+    stay = Stay()
+    burst(stay, 0, 9)
+    assert stay.course(C.ALARM_FLOOD) == []
+    burst(stay, 270, 1)
+    raised = stay.last(C.ALARM_FLOOD)
+    assert (raised.event, raised.priority, raised.time_us) == (E.RAISED, Priority.MEDIUM, at(271.8))
+    assert "10 in 10 min" in raised.text
+    assert "PVC run" in raised.text
+    stay.tick(602)
+    assert stay.course(C.ALARM_FLOOD)[1:] == [(E.ESCALATED, 571.8), (E.CLEARED, 601.8)]
+
+
+def test_a_flood_takes_no_alarm_away() -> None:
+    stay = Stay()
+    burst(stay, 0, 100)
+    asystole(stay, 2991)
+    assert len([e for e, _ in stay.course(C.PVC_RUN) if e is E.RAISED]) == 100
+    assert [e for e, _ in stay.course(C.ALARM_FLOOD)].count(E.RAISED) == 1
+    assert (stay.last(C.ASYSTOLE).event, stay.last(C.ASYSTOLE).signal) == (E.RAISED, Signal.ON)
+
+
+def test_nine_alarms_in_ten_minutes_and_one_a_minute_are_no_flood() -> None:
+    stay = Stay()
+    burst(stay, 0, 12, every_s=67)
+    assert stay.course(C.ALARM_FLOOD) == []
+
+
+def test_a_flood_that_ebbed_before_the_next_alarm_is_told_as_over_first() -> None:
+    stay = Stay()
+    burst(stay, 0, 10)
+    burst(stay, 700, 1)
+    assert [e for e, _ in stay.course(C.ALARM_FLOOD) if e is not E.ESCALATED] == [E.RAISED, E.CLEARED]
+
+
+def test_a_flood_survives_a_restart() -> None:
+    before, after = Stay(), Stay()
+    burst(before, 0, 9)
+    after.deciding.restore(before.deciding.snapshot())
+    burst(after, 270, 1)
+    assert [e for e, _ in after.course(C.ALARM_FLOOD)] == [E.RAISED]

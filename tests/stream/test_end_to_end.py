@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from models.registry import Registry
+from stream import audit, explain
 from stream.checkpoint import Owners
 from stream.gateways.schedule import Due, Pace
 from stream.gateways.wfdb import Bed, bundles
@@ -35,6 +37,7 @@ from vitals.errors import Fate, Reason
 from vitals.events import Command, DeadLetter, EcgBundle, ModelRelease, Record
 from vitals.findings import BEAT_AFTER_R_US, FindingBatch, Task
 from vitals.risk import RiskBatch
+from vitals.unit import FACTORY
 from vitals.units import US_PER_S
 
 pytestmark = pytest.mark.broker
@@ -106,6 +109,31 @@ def test_one_heartbeat_from_the_door_to_the_alarm_and_its_acknowledgement(kafka_
             "the acknowledgement",
         )
     assert worker.stop() == 0
+
+    told = explain.explain(kafka_topics, raised.alert_id, FACTORY, timedelta(hours=1))
+    assert told is not None
+    assert told.same == len(told.written) >= 2, "every step comes out of the log again to the same bytes"
+    assert told.found_at
+    assert told.from_records
+    said = "\n".join(explain.report(told))
+    assert "Asystole" in said
+    assert "bed-7" not in said
+    assert explain.main([raised.alert_id, "--kafka", kafka_topics]) == 0
+    assert explain.main(["no-such-alarm", "--kafka", kafka_topics]) == 1
+    chains, wrong = audit.read_chains(kafka_topics)
+    (entry,) = (entry for chain in chains.values() for entry in chain)
+    assert (entry.command, entry.outcome, wrong) == (command, "done", [])
+    assert audit.main(["--head", entry.hash, "--kafka", kafka_topics]) == 0
+    assert audit.main(["--head", "0" * 64, "--kafka", kafka_topics]) == 1
+
+
+def test_a_worker_whose_units_file_is_wrong_does_not_start_and_says_where(kafka_topics: str, tmp_path: Path) -> None:
+    file = tmp_path / "unit.toml"
+    file.write_text("[heart-rate-high]\nlimit = 300\n")
+    worker = WorkerProcess(kafka_topics, tmp_path, unit=str(file))
+    with pytest.raises(AssertionError, match=r"line 2: heart-rate-high\.limit 300 lies outside 70 to 180"):
+        worker.start()
+    assert worker.wait() == 2
 
 
 def test_a_deployment_that_nobody_can_read_stops_the_line(kafka_topics: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from graphlib import TopologicalSorter
 
 import pytest
 from hypothesis import given
@@ -74,7 +75,7 @@ def test_an_acknowledgement_always_silences(state: State) -> None:
 def test_every_condition_has_one_rule_and_one_limit() -> None:
     assert set(RULES) == set(ADULT) == set(Condition) == set(INDEX)
     measured = [condition for conditions in MEASURED.values() for condition in conditions]
-    assert sorted([*measured, *NO_DATA.values()]) == sorted(Condition)
+    assert sorted([*measured, *NO_DATA.values(), Condition.ALARM_FLOOD]) == sorted(Condition)
 
 
 def test_a_condition_reads_the_findings_of_one_task_and_is_superseded_by_earlier_ones_of_it() -> None:
@@ -87,6 +88,10 @@ def test_a_condition_reads_the_findings_of_one_task_and_is_superseded_by_earlier
             assert RULES[worse].task is rule.task
             assert MEASURED[rule.task].index(worse) < MEASURED[rule.task].index(condition)
             assert RULES[worse].priority.rank >= rule.priority.rank
+
+
+def test_nothing_suppresses_itself_by_way_of_others() -> None:
+    TopologicalSorter({condition: rule.superseded_by for condition, rule in RULES.items()}).prepare()
 
 
 def test_the_kernels_know_the_tasks_by_their_place() -> None:

@@ -5,11 +5,13 @@ purpose: whoever changes a rule changes them twice.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
-from tests.support.stay import CALM_RHYTHM, NORMAL_BEAT, Stay, at, forecast
+from tests.support.stay import CALM_RHYTHM, NORMAL_BEAT, Stay, at, batch, forecast, record
 from vitals.alerts import AlertEvent, Signal
 from vitals.bed import PVC_CELL_US
 from vitals.conditions import Condition, Priority
@@ -68,12 +70,13 @@ CASES = [
     Case(C.GLUCOSE_VERY_HIGH, GLUCOSE, "glucose_mg_dl", 250, just_above(250), just_above(240), 240, 0, 0, 300),
     Case(C.GLUCOSE_HIGH, GLUCOSE, "glucose_mg_dl", 180, just_above(180), just_above(170), 170, 600, 0, 300),
     Case(C.GLUCOSE_LOW_PREDICTED, GLUCOSE, "h30_p_below_70", just_below(0.5), 0.5, 0.35, just_below(0.35), 0, 0, 300),
+    Case(C.GLUCOSE_RISING_FAST, GLUCOSE, "trend_mg_dl_min", just_below(3), 3, 2, just_below(2), 0, 0, 300),
     Case(C.PNEUMONIA_SUSPECTED, Task.PNEUMONIA, "p_pneumonia", just_below(0.5), 0.5, 0.5, just_below(0.5), 0, 0, 3600),
     Case(C.BREAST_MALIGNANCY_SUSPECTED, Task.BREAST, "p_malignant", just_below(0.5), 0.5, 0.5, 0.49, 0, 0, 3600),
 ]
 CALM: dict[Task, dict[str, float | None]] = {
     RHYTHM: CALM_RHYTHM,
-    GLUCOSE: {"glucose_mg_dl": 110.0, "trend_mg_dl_min": 0.0} | forecast(),
+    GLUCOSE: {"glucose_mg_dl": 141.0, "trend_mg_dl_min": 0.0} | forecast(),
     Task.PNEUMONIA: {},
     Task.BREAST: {},
 }
@@ -297,6 +300,13 @@ def test_nothing_about_the_heart_is_said_from_a_signal_that_cannot_be_believed(v
     assert {step.kind for step in stay.steps} == {"technical"}
 
 
+def test_a_low_heart_rate_from_a_lead_that_is_off_is_technical_only() -> None:
+    stay = Stay()
+    for second in range(30):
+        stay.rhythm(second, Verdict.LEAD_OFF, heart_rate_bpm=20.0, since_beat_ms=9000.0)
+    assert {step.condition for step in stay.steps} == {Condition.ECG_LEAD_OFF}
+
+
 def test_lead_off_during_a_fibrillation_leaves_it_standing_until_a_minute_has_passed() -> None:
     stay = Stay()
     stay.rhythms(range(5), vf_index=0.95)
@@ -307,6 +317,78 @@ def test_lead_off_during_a_fibrillation_leaves_it_standing_until_a_minute_has_pa
     stay.rhythm(65, Verdict.LEAD_OFF)
     assert changes(stay, C.VENTRICULAR_FIBRILLATION)[1:] == [(LATCHED, 64)]
     assert stay.last(C.VENTRICULAR_FIBRILLATION).text.endswith("not measured for 60 s")
+
+
+def glucose(stay: Stay, minutes: float, mg_dl: float, trend_mg_dl_min: float = 0.0) -> None:
+    stay.find(GLUCOSE, minutes * 60, {"glucose_mg_dl": mg_dl, "trend_mg_dl_min": trend_mg_dl_min} | forecast())
+
+
+def test_a_fast_fall_is_told_where_it_leads_to_a_low_and_not_from_on_high() -> None:
+    stay = Stay()
+    glucose(stay, 0, 270, -5.0)
+    glucose(stay, 5, 140, -5.0)
+    assert changes(stay, C.GLUCOSE_FALLING_FAST) == []
+    glucose(stay, 10, 99, -3.0)
+    assert changes(stay, C.GLUCOSE_FALLING_FAST) == [(RAISED, 600)]
+    glucose(stay, 15, 69, -5.0)
+    assert changes(stay, C.GLUCOSE_FALLING_FAST)[1:] == [(CLEARED, 900)]
+    assert stay.last(C.GLUCOSE_LOW).signal is Signal.ON
+
+
+def test_a_fast_rise_out_of_a_low_is_what_the_sugar_was_for() -> None:
+    stay = Stay()
+    glucose(stay, 0, 80, 5.0)
+    assert stay.steps == []
+
+
+def test_a_sensor_that_always_says_the_same_is_told_of_until_it_moves() -> None:
+    stay = Stay()
+    for minutes in range(0, 90, 5):
+        glucose(stay, minutes, 110)
+    assert stay.steps == []
+    glucose(stay, 90, 110)
+    glucose(stay, 95, 110)
+    assert changes(stay, C.GLUCOSE_FROZEN) == [(RAISED, 5400)]
+    glucose(stay, 100, 111)
+    assert changes(stay, C.GLUCOSE_FROZEN)[1:] == [(CLEARED, 6000)]
+
+
+@pytest.mark.parametrize("mg_dl", [40.0, 39.0, 400.0, 401.0])
+def test_a_sensor_at_the_end_of_its_range_is_not_frozen(mg_dl: float) -> None:
+    stay = Stay()
+    for minutes in range(0, 200, 5):
+        glucose(stay, minutes, mg_dl)
+    assert changes(stay, C.GLUCOSE_FROZEN) == []
+
+
+def arriving(stay: Stay, seconds: Iterable[float], away_s: Callable[[float], float]) -> None:
+    """A calm rhythm whose records reach the broker ``away_s`` after the monitor says that it was measured."""
+    for second in seconds:
+        table = batch(RHYTHM, [(stay.patient, second, CALM_RHYTHM, Verdict.GOOD)])
+        table = replace(table, input_ms=[at(second + away_s(second)) // 1000])
+        stay.steps += stay.deciding.decide([record(table)]).transitions
+
+
+@pytest.mark.parametrize("away_s", [30.0, 3600.0, -50.0])
+def test_a_clock_that_is_wrong_is_told_of_until_it_is_right(away_s: float) -> None:
+    stay = Stay()
+    arriving(stay, range(40), lambda second: away_s + 10 * (second % 10) / 10)  # bundles of ten seconds
+    (raised,) = stay.steps
+    assert (raised.condition, raised.event, raised.time_us) == (C.ECG_CLOCK_WRONG, RAISED, at(31))
+    arriving(stay, range(40, 60), lambda _: 0.5)
+    assert changes(stay, C.ECG_CLOCK_WRONG)[1:] == [(CLEARED, 50)]
+
+
+def test_a_backlog_that_drains_is_no_wrong_clock() -> None:
+    stay = Stay()
+    arriving(stay, range(600), lambda second: max(0.5, 540 - 0.9 * second))
+    assert stay.steps == []
+
+
+def test_a_clock_that_is_a_little_off_is_nobodys_trouble() -> None:
+    stay = Stay()
+    arriving(stay, range(100), lambda _: 19.0)
+    assert stay.steps == []
 
 
 @pytest.mark.parametrize("hostile", [math.nan, math.inf, -math.inf, 1e300, -1e300, -1.0, None])

@@ -128,6 +128,35 @@ def test_acknowledged_in_the_browser_is_a_command_and_then_a_state(kafka_topics:
         assert command.role == "physician"
 
 
+def test_an_alarm_is_snoozed_and_its_limit_moved_in_the_details_of_its_bed(kafka_topics: str) -> None:
+    beds = simulated_beds(2)
+    with board_in_browser(kafka_topics, beds) as (played, _, browser):
+        raise_low_glucose(played, beds[1])
+        until(browser, lambda: data_of(browser, tile("bed-02"), "alarm") == "high")
+        browser.find_element(By.CSS_SELECTOR, f"{tile('bed-02')} .name").click()
+        value = browser.find_element(By.CSS_SELECTOR, "#details input.limit")
+        value.clear()
+        value.send_keys("49")
+        browser.find_element(By.CSS_SELECTOR, '#details [data-does^="limit-"]').click()
+        assert not browser.execute_script("return arguments[0].checkValidity()", value), "50 mg/dL is its guard rail"
+        value.clear()
+        value.send_keys("52")
+        browser.find_element(By.CSS_SELECTOR, '#details [data-does^="limit-"]').click()
+        say_who(browser)
+        until(browser, lambda: "from the next measurement on" in text_of(browser, "#toasts"))
+        browser.find_element(By.CSS_SELECTOR, '#details [data-does^="snooze-"]').click()
+        until(browser, lambda: data_of(browser, tile("bed-02"), "signal") == "paused")
+        said = sorted((codec.decode(Command, r.value) for r in read_all(kafka_topics, Topic.COMMANDS)), key=when_us)
+        assert [(c.action, c.condition, c.lower, c.seconds) for c in said] == [
+            ("limit", "glucose-very-low", 52.0, None),
+            ("snooze", "glucose-very-low", None, 900.0),
+        ]
+
+
+def when_us(command: Command) -> int:
+    return command.when_us
+
+
 def test_nothing_is_acknowledged_by_somebody_without_a_name(kafka_topics: str) -> None:
     beds = simulated_beds(2)
     with board_in_browser(kafka_topics, beds) as (played, _, browser):

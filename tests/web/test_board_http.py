@@ -122,6 +122,46 @@ def test_a_command_that_does_not_say_who_what_and_whom_is_refused(wrong: dict[st
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("acknowledge", ACKNOWLEDGE),
+        ("pause", {"seconds": 60}),
+        ("snooze", {"condition": "heart-rate-high", "seconds": 60}),
+        ("limit", {"condition": "heart-rate-high", "value": 130}),
+        ("judge", {"alertId": "a1", "condition": "asystole", "onsetUs": 1, "value": "false"}),
+    ],
+)
+@pytest.mark.parametrize("role", ["other", "technician"])
+def test_who_may_read_the_board_may_not_for_that_silence_it(action: str, body: dict[str, object], role: str) -> None:
+    async def test(_: BoardServer, client: TestClient) -> None:
+        whoever = {"bed": "bed-1", "who": "V. Isitor", "role": role}
+        assert (await client.get("/api/ward")).status == 200
+        answer = await client.post(f"/api/{action}", json=body | whoever)
+        assert answer.status == 403
+        assert role in (await answer.json())["refused"]
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("limit", {"condition": "heart-rate-high", "value": 181}),
+        ("limit", {"condition": "ecg-lead-off", "value": 1}),
+        ("snooze", {"condition": "asystole", "seconds": 61}),
+        ("snooze", {"condition": "asystole", "seconds": 0}),
+    ],
+)
+def test_what_lies_outside_its_bounds_is_refused_with_them(action: str, body: dict[str, object]) -> None:
+    async def test(_: BoardServer, client: TestClient) -> None:
+        answer = await client.post(f"/api/{action}", json=body | {"bed": "bed-1", "who": "n", "role": "nurse"})
+        assert answer.status == 422
+        assert (await answer.json())["refused"]
+
+    run(test)
+
+
 def test_bodies_are_bounded_and_are_json() -> None:
     async def test(_: BoardServer, client: TestClient) -> None:
         big = json.dumps(ACKNOWLEDGE | {"reason": "x" * 5000})

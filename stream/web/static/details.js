@@ -10,7 +10,7 @@ const PAUSE_S = 120;
 export class Details {
   constructor(dialog, act) {
     this.dialog = dialog;
-    this.act = act; // { acknowledge(alarm), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
+    this.act = act; // { acknowledge(alarm), snooze(alarm), limit(alarm, value), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
     this.tile = null;
     dialog.addEventListener("close", () => {
       this.tile?.name.focus();
@@ -100,13 +100,29 @@ export class Details {
         ack.disabled = this.act.pending.has(alarm.alertId);
         does.append(ack);
       }
+      if (alarm.signal !== "acknowledged" && alarm.signal !== "paused") {
+        const snooze = this.button(`Snooze ${span(alarm.snoozeMaxS)}`, `snooze-${alarm.alertId}`, () => this.act.snooze(alarm));
+        snooze.title = "Void when it gets worse or cannot be seen any more";
+        does.append(snooze);
+      }
       for (const [value, text] of [["true", "True"], ["false", "False alarm"], ["not-actionable", "Not actionable"]]) {
         does.append(this.button(text, `${value}-${alarm.alertId}`, () => this.act.judge(alarm, value)));
       }
+      if (alarm.limitBounds) does.append(...this.limitParts(alarm));
       row.append(words, does);
       part.append(row);
     }
     return part;
+  }
+
+  limitParts(alarm) {
+    const [lowest, highest] = alarm.limitBounds;
+    const value = element("input", "limit");
+    Object.assign(value, { type: "number", min: lowest, max: highest, step: "any", value: alarm.limit });
+    value.dataset.does = `value-${alarm.alertId}`;
+    value.setAttribute("aria-label", `Limit, ${lowest} to ${highest} ${alarm.unit}`.trim());
+    value.title = `${lowest} to ${highest} ${alarm.unit}`.trim();
+    return [value, this.button("Set limit", `limit-${alarm.alertId}`, () => value.reportValidity() && this.act.limit(alarm, value.valueAsNumber))];
   }
 
   glucosePart() {

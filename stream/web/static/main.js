@@ -31,6 +31,12 @@ const actions = { acknowledge, open: (tile) => details.open(tile), find: showBed
 const strip = new AlarmStrip(byId("alarms"), byId("say-now"), byId("say"), actions);
 const details = new Details(byId("details"), {
   acknowledge,
+  snooze: (alarm) =>
+    request("snooze", { bed: alarm.bed, condition: alarm.condition, seconds: alarm.snoozeMaxS }, `Snooze of ${alarm.bed}`),
+  limit: async (alarm, value) => {
+    const what = `Limit of ${alarm.bed}`;
+    if (await request("limit", { bed: alarm.bed, condition: alarm.condition, value }, what)) toast(`${what}: recorded, from the next measurement on.`);
+  },
   pending,
   nowMs: () => link.nowMs(),
   pause: (bed, seconds) => request("pause", { bed, seconds }, `Pause of ${bed}`),
