@@ -29,6 +29,7 @@ from vitals.clock import SystemClock
 from vitals.conditions import Condition
 from vitals.errors import Fault
 from vitals.findings import Findings
+from vitals.selftest import is_self_test
 from vitals.unit import FACTORY, Unit, UnitError, read
 from vitals.units import US_PER_S
 
@@ -55,7 +56,7 @@ class Course:
     def take(self, steps: Iterable[AlertTransition]) -> None:
         """Follow what was told."""
         for step in steps:
-            if not step.alert_id or step.condition is None:
+            if not step.alert_id or step.condition is None or is_self_test(step.patient):
                 continue
             if step.event is AlertEvent.RAISED:
                 self.episodes[step.alert_id] = Episode(step.patient, step.condition, step.onset_us)
@@ -95,7 +96,9 @@ def compare(log: Iterable[Event], now: Unit, then: Unit) -> Comparison:
         if isinstance(event.said, Findings):
             for table in event.said.tables:
                 found.heard.update(
-                    (table.patients[row], us // _HOUR_US) for row, us in zip(table.row, table.end_us, strict=True)
+                    (table.patients[row], us // _HOUR_US)
+                    for row, us in zip(table.row, table.end_us, strict=True)
+                    if not is_self_test(table.patients[row])
                 )
     return found
 

@@ -11,6 +11,7 @@ from vitals.alerts import AlertEvent, AlertTransition
 from vitals.clock import SystemClock
 from vitals.conditions import Condition
 from vitals.events import Label
+from vitals.selftest import PREFIX
 
 E = AlertEvent
 DAY_US = 86_400_000_000
@@ -37,6 +38,10 @@ def test_alarms_are_counted_by_bed_and_day_and_a_step_told_twice_once() -> None:
     assert found.alarms["bob", "1970-01-01"]["technical"] == 1
     assert found.alarms[PATIENT, "1970-01-02"]["floods"] == 1
     assert found.answered_s[PATIENT, "1970-01-01"] == [2.0]
+
+
+def test_the_patients_of_the_self_test_are_no_burden() -> None:
+    assert not told(steps(E.RAISED, E.CLEARED, patient=f"{PREFIX}0.0")).alarms
 
 
 def test_the_report_says_how_many_of_the_judged_were_true_and_names_nobody_unless_asked() -> None:
