@@ -16,7 +16,6 @@ import time
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -50,8 +49,7 @@ from stream.web.board import BoardServer
 from vitals.clock import Clock, SystemClock
 from vitals.errors import Fault
 from vitals.findings import Task
-from vitals.unit import FACTORY, Unit, UnitError
-from vitals.unit import read as read_unit
+from vitals.unit import Unit, UnitError
 
 _log = logging.getLogger("wardwatch")
 
@@ -80,7 +78,7 @@ def main(environment: Mapping[str, str]) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         settings = config.read(environment)
-        unit = _unit(settings.unit)
+        unit = config.unit_in(settings.unit)
     except (config.SettingError, UnitError, OSError) as error:
         _log.error("%s", error)
         return 2
@@ -337,16 +335,6 @@ def _faust_app(settings: Settings) -> faust.App:
         broker_commit_interval=1.0,
         worker_redirect_stdouts=False,
     )
-
-
-def _unit(path: str) -> Unit:
-    """The unit's rules. Raises ``OSError``, or ``UnitError`` with all that is wrong in the file and where."""
-    if not path:
-        return FACTORY
-    try:
-        return read_unit(Path(path).read_text())
-    except ValueError as error:
-        raise UnitError(f"{path}:\n{error}") from None
 
 
 def _imaging(slots: Mapping[Task, ModelSlot]) -> dict[Task, ModelSlot]:

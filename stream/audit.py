@@ -12,7 +12,6 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from kafka.errors import KafkaError
 
@@ -22,9 +21,9 @@ from stream.rehearsal.readback import records_since
 from stream.topics import Topic
 from vitals import codec
 from vitals.audit import AuditEntry, verified
+from vitals.clock import utc
 from vitals.errors import Fault, Unusable
 from vitals.findings import Task
-from vitals.units import US_PER_S
 
 
 def read_chains(bootstrap: str) -> tuple[dict[int, list[AuditEntry]], list[str]]:
@@ -81,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _line(entry: AuditEntry) -> str:
     command = entry.command
-    when = datetime.fromtimestamp(command.when_us / US_PER_S, UTC).isoformat(sep=" ", timespec="seconds")
+    when = utc(command.when_us).isoformat(sep=" ", timespec="seconds")
     said = f" ({command.reason})" if command.reason else ""
     what = "; ".join(entry.told)
     return (

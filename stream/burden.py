@@ -13,7 +13,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from statistics import median
 
 from kafka.errors import KafkaError
@@ -23,7 +23,7 @@ from stream.rehearsal.readback import marks_at, records_since, span
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
-from vitals.clock import SystemClock
+from vitals.clock import SystemClock, utc_day
 from vitals.conditions import Condition, Kind
 from vitals.errors import Fault, Unusable
 from vitals.events import Label
@@ -50,7 +50,7 @@ class Burden:
         if is_self_test(step.patient) or not step.alert_id or (step.alert_id, step.step) in self._seen:
             return
         self._seen.add((step.alert_id, step.step))
-        key = step.patient, _day(step.onset_us)
+        key = step.patient, utc_day(step.onset_us)
         if step.event is AlertEvent.RAISED:
             self._called_us[step.alert_id] = step.time_us
             self._day_of[step.alert_id] = key[1]
@@ -120,7 +120,3 @@ def read(bootstrap: str, since_ms: int) -> Burden:
         except Unusable:
             continue
     return found
-
-
-def _day(us: int) -> str:
-    return datetime.fromtimestamp(us / US_PER_S, UTC).strftime("%Y-%m-%d")

@@ -9,6 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from vitals.unit import FACTORY, Unit, UnitError
+from vitals.unit import read as read_unit
+
 _PREFIX: Final = "WARDWATCH_"
 
 
@@ -146,6 +149,19 @@ def read(environment: Mapping[str, str]) -> Settings:
         # nothing is acknowledged between two checkpoints
         raise SettingError("WARDWATCH_STALLED_S must be at least twice WARDWATCH_CHECKPOINT_S")
     return settings
+
+
+def unit_in(path: str) -> Unit:
+    """The unit's rules in a file, the factory's where none is named.
+
+    Raises ``OSError``, or ``UnitError`` with all that is wrong in the file and where.
+    """
+    if not path:
+        return FACTORY
+    try:
+        return read_unit(Path(path).read_text())
+    except ValueError as error:
+        raise UnitError(f"{path}:\n{error}") from None
 
 
 def _parse(row: Setting, kind: str, text: str) -> object:

@@ -13,8 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Final
 
 from kafka.errors import KafkaError
@@ -26,10 +25,11 @@ from stream.reliving import Event, events, live
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition, FindingRef
+from vitals.clock import utc
 from vitals.errors import Fault, Unusable
 from vitals.findings import Findings, Task
-from vitals.unit import FACTORY, Unit, UnitError, read
-from vitals.units import US_PER_MS, US_PER_S
+from vitals.unit import Unit, UnitError
+from vitals.units import US_PER_MS
 
 _SOURCE: Final = {
     Task.ECG_BEAT: Topic.ECG,
@@ -134,7 +134,7 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.parse_args(argv)
     try:
         settings = config.read(os.environ)
-        unit = read(Path(settings.unit).read_text()) if settings.unit else FACTORY
+        unit = config.unit_in(settings.unit)
         told = explain(asked.kafka or settings.kafka, asked.alarm, unit, asked.before)
     except (Fault, KafkaError, OSError, UnitError, config.SettingError) as error:
         sys.stderr.write(f"{error}\n")
@@ -179,4 +179,4 @@ def _because(step: AlertTransition) -> str:
 
 
 def _time(us: int) -> str:
-    return datetime.fromtimestamp(us / US_PER_S, UTC).isoformat(sep=" ", timespec="milliseconds")
+    return utc(us).isoformat(sep=" ", timespec="milliseconds")

@@ -120,7 +120,7 @@ def _entries(bootstrap: str, since_ms: int) -> Iterator[AuditEntry]:
 def _read(bootstrap: str, topic: Topic, since_ms: int, concerns: Concerns | None) -> Iterator[_Said]:
     since: Marks = marks_at(bootstrap, topic, since_ms)
     for record in records_since(bootstrap, topic, since):
-        kind = next((value.decode() for name, value in record.headers if name == "content-type"), codec.MSGPACK)
+        kind = codec.content_type(record.headers)
         said: Findings | Command
         try:
             if topic is Topic.FINDINGS:

@@ -14,8 +14,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Final
 
 from kafka.errors import KafkaError
@@ -25,12 +24,12 @@ from stream.alerting import Deciding
 from stream.rehearsal.readback import span
 from stream.reliving import Event, events, live
 from vitals.alerts import AlertEvent, AlertTransition
-from vitals.clock import SystemClock
+from vitals.clock import SystemClock, utc_day
 from vitals.conditions import Condition
 from vitals.errors import Fault
 from vitals.findings import Findings
 from vitals.selftest import is_self_test
-from vitals.unit import FACTORY, Unit, UnitError, read
+from vitals.unit import Unit, UnitError
 from vitals.units import US_PER_S
 
 _HOUR_US: Final = 3600 * US_PER_S
@@ -105,7 +104,7 @@ def compare(log: Iterable[Event], now: Unit, then: Unit) -> Comparison:
 
 def report(found: Comparison, *, by_bed: bool) -> Iterator[str]:
     """Lines for people: by day, by condition, and by bed and day where that is asked for."""
-    yield from _table("day", found, lambda e: _day(e.onset_us), lambda _, hour: _day(hour * _HOUR_US))
+    yield from _table("day", found, lambda e: utc_day(e.onset_us), lambda _, hour: utc_day(hour * _HOUR_US))
     yield ""
     yield from _table("condition", found, lambda e: e.condition.value, None)
     if by_bed:
@@ -113,25 +112,23 @@ def report(found: Comparison, *, by_bed: bool) -> Iterator[str]:
         yield from _table(
             "bed and day",
             found,
-            lambda e: f"{e.patient} {_day(e.onset_us)}",
-            lambda patient, hour: f"{patient} {_day(hour * _HOUR_US)}",
+            lambda e: f"{e.patient} {utc_day(e.onset_us)}",
+            lambda patient, hour: f"{patient} {utc_day(hour * _HOUR_US)}",
         )
 
 
 def main(argv: Sequence[str]) -> int:
     """Exit status 0 when the log was read to its end."""
     parser = argparse.ArgumentParser(prog="python -m stream whatif", description=__doc__)
-    parser.add_argument("--unit", type=Path, required=True, metavar="FILE", help="the other rules (docs/alarms.md)")
-    parser.add_argument("--now", type=Path, metavar="FILE", help="the rules in force (default: WARDWATCH_UNIT)")
+    parser.add_argument("--unit", required=True, metavar="FILE", help="the other rules (docs/alarms.md)")
+    parser.add_argument("--now", metavar="FILE", help="the rules in force (default: WARDWATCH_UNIT)")
     parser.add_argument("--last", type=span, default=timedelta(days=7), metavar="SPAN", help="30m, 12h or 7d")
     parser.add_argument("--kafka", help="broker, host:port (default: WARDWATCH_KAFKA)")
     parser.add_argument("--beds", action="store_true", help="by bed as well: names patients")
     asked = parser.parse_args(argv)
     try:
         settings = config.read(os.environ)
-        in_force = asked.now or settings.unit
-        now = read(Path(in_force).read_text()) if in_force else FACTORY
-        then = read(asked.unit.read_text())
+        now, then = config.unit_in(asked.now or settings.unit), config.unit_in(asked.unit)
         since_ms = SystemClock().now_us() // 1000 - round(asked.last.total_seconds() * 1000)
         found = compare(events(asked.kafka or settings.kafka, since_ms), now, then)
     except (Fault, KafkaError, OSError, UnitError, config.SettingError) as error:
@@ -168,7 +165,3 @@ def _table(
         numbers = [count.total() if row == "all" else count[row] for count in counts]
         line = f"{row:32.32} " + " ".join(f"{number:7}" for number in numbers)
         yield line + (f" {(hours.total() if row == 'all' else hours[row]) / 24:9.2f}" if hours else "")
-
-
-def _day(us: int) -> str:
-    return datetime.fromtimestamp(us / US_PER_S, UTC).strftime("%Y-%m-%d")

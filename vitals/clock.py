@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -10,6 +11,16 @@ class Clock(Protocol):
     """Processing time, as microseconds since 1970 UTC."""
 
     def now_us(self) -> int: ...
+
+
+def utc(time_us: int) -> datetime:
+    """A moment for people, in UTC."""
+    return datetime.fromtimestamp(time_us / 1_000_000, UTC)
+
+
+def utc_day(time_us: int) -> str:
+    """Its day: 2026-11-21."""
+    return f"{utc(time_us):%Y-%m-%d}"
 
 
 class SystemClock:

@@ -5,6 +5,7 @@ MessagePack by default, JSON when the record's ``content-type`` says so. Everyth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, TypeVar
 
 import msgspec
@@ -34,6 +35,11 @@ _version_json = msgspec.json.Decoder(_Version)
 def encode(event: Wire, content_type: str = MSGPACK) -> bytes:
     """The bytes of ``event``."""
     return _encode_json(event) if content_type == JSON else _encode_msgpack(event)
+
+
+def content_type(headers: Iterable[tuple[str, bytes | None]]) -> str:
+    """What the headers of a record say that its value is; MessagePack where they say nothing."""
+    return next((value.decode("latin-1") for name, value in headers if name == "content-type" and value), MSGPACK)
 
 
 def decode(kind: type[W], value: bytes, content_type: str = MSGPACK) -> W:

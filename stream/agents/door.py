@@ -22,7 +22,7 @@ from faust.types import TP
 
 from stream.pipeline import Corridor, Delivery
 from stream.topics import Topic
-from vitals.codec import MSGPACK
+from vitals import codec
 from vitals.events import Record
 
 _log = logging.getLogger(__name__)
@@ -98,14 +98,14 @@ class Door:
             now_s = time.monotonic()
             for tp, line in list(self._lines.items()):
                 quiet = now_s - line.moved_s > _QUIET_S and not len(self.corridor.inbox)
-                if quiet and self._ends.get(TP(*tp), 0) > line.next_offset:
+                if quiet and self._ends.get(tp, 0) > line.next_offset:
                     await self._rewind(tp, line, now_s)
 
     async def meter(self) -> None:
         """Nothing is fetched for a full inbox. An agent that waited instead would in time hold up all the others."""
         while True:
             await self.corridor.inbox.full()
-            held = [TP(*tp) for tp in self._lines]
+            held = list(self._lines)
             for tp in held:
                 self._app.consumer.on_buffer_full(tp)
             await self.corridor.inbox.room()
@@ -126,7 +126,7 @@ class Door:
         now_s = time.monotonic()
         line = self._lines.get(message.tp)
         if line is None:
-            line = self._lines[message.tp] = _Line(self._first(message.tp), now_s)
+            line = self._lines[TP(*message.tp)] = _Line(self._first(message.tp), now_s)
         if message.offset < line.next_offset:
             return
         if message.offset > line.next_offset and line.rewinds < _PATIENCE:
@@ -155,7 +155,7 @@ class Door:
         with suppress(KafkaError, ConsumerNotStarted):
             ends = await self._app.consumer.highwaters(*mine) if mine else {}
             if epoch == self._epoch:
-                self._ends = {TP(*tp): end for tp, end in ends.items()}
+                self._ends = dict(ends)
 
     def _first(self, tp: TP) -> int:
         return self._app.consumer._committed_offset.get(tp) or self._beginnings.get(tp, 0)
@@ -165,7 +165,6 @@ def record_of(message: Any, timestamp_ms: int) -> Record:
     """A record of the log as the corridor takes it: bytes of others, so nothing of it is believed yet."""
     headers = message.headers or ()
     pairs = tuple(headers.items() if isinstance(headers, dict) else headers)
-    content_type = next((value.decode("latin-1") for name, value in pairs if name == "content-type" and value), MSGPACK)
     return Record(
         topic=message.topic,
         partition=message.partition,
@@ -173,6 +172,6 @@ def record_of(message: Any, timestamp_ms: int) -> Record:
         timestamp_ms=timestamp_ms,
         key=message.key,
         value=message.value or b"",
-        content_type=content_type,
+        content_type=codec.content_type(pairs),
         headers=pairs,
     )

@@ -189,9 +189,8 @@ class Delivery(ConsumerRebalanceListener):
 
     def _enter(self, record: Any, place: _Place) -> None:
         place.next = record.offset + 1
-        kind = next((value.decode() for name, value in record.headers if name == "content-type"), codec.MSGPACK)
         try:
-            alert = codec.decode(AlertTransition, record.value or b"", kind)
+            alert = codec.decode(AlertTransition, record.value or b"", codec.content_type(record.headers))
         except Unusable as why:
             self._count("refused")
             _log.error("%s: a record of alerts.v1 cannot be told: %s", self._sink.name, why)

@@ -12,7 +12,6 @@ import ssl
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Final
@@ -23,9 +22,10 @@ from stream.notify.delivery import Delivery
 from stream.notify.outbox import PATIENCE, Notification, Patience
 from stream.notify.receiver import NotNow, Refused
 from vitals.alerts import AlertEvent
-from vitals.clock import Clock
+from vitals.clock import Clock, utc
 from vitals.conditions import Priority
 from vitals.selftest import is_self_test
+from vitals.units import US_PER_MS
 
 _CALLS: Final = frozenset(
     {AlertEvent.RAISED, AlertEvent.RETURNED, AlertEvent.ESCALATED, AlertEvent.REMINDED, AlertEvent.RESUMED}
@@ -135,10 +135,10 @@ def _letter(notification: Notification, post: Post) -> EmailMessage:
     letter = EmailMessage()
     letter["From"], letter["To"] = post.sender, ", ".join(post.to)
     letter["Subject"] = f"[{alert.priority}] {alert.condition}: {alert.event}"
-    letter["Date"] = format_datetime(datetime.fromtimestamp(notification.written_ms / 1000, UTC))
+    letter["Date"] = format_datetime(utc(notification.written_ms * US_PER_MS))
     letter["Message-ID"] = f"<{alert.alert_id}-{alert.step}@wardwatch>"
     letter["Auto-Submitted"] = "auto-generated"
-    began = datetime.fromtimestamp(alert.onset_us / 1e6, UTC).isoformat(timespec="seconds")
+    began = utc(alert.onset_us).isoformat(timespec="seconds")
     lines = [
         f"{alert.condition}, {alert.priority} priority: {alert.event}",
         f"began {began}",

@@ -14,6 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from stream.topics import MAX_MESSAGE_BYTES, PARTITIONS, Topic
+from stream.web.reader import offsets_at
 from vitals.errors import Fault
 
 Marks = dict[TopicPartition, int]
@@ -35,8 +36,7 @@ def marks_at(bootstrap: str, topic: Topic, written_ms: int) -> Marks:
     with closing(_consumer(bootstrap)) as consumer:
         partitions = [TopicPartition(topic.value, p) for p in range(PARTITIONS)]
         ends = consumer.end_offsets(partitions)
-        found = consumer.offsets_for_times(dict.fromkeys(partitions, written_ms))
-        return {p: ends[p] if found.get(p) is None else found[p].offset for p in partitions}
+        return offsets_at(consumer, partitions, written_ms, ends)
 
 
 def places_at(bootstrap: str, topic: Topic, written_ms: int) -> list[tuple[int, int]]:

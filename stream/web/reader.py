@@ -16,8 +16,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from stream.topics import MAX_MESSAGE_BYTES, Topic
+from vitals import codec
 from vitals.clock import Clock
-from vitals.codec import MSGPACK
 from vitals.errors import Unusable
 
 _log = logging.getLogger(__name__)
@@ -172,12 +172,10 @@ def offsets_at(
 
 def taken(record: object) -> Taken:
     """What a reader hands on of a kafka-python record."""
-    headers = dict(getattr(record, "headers", None) or ())
-    content_type = headers.get("content-type", MSGPACK.encode())
     return Taken(
         partition=record.partition,  # type: ignore[attr-defined]
         arrived_us=record.timestamp * 1000,  # type: ignore[attr-defined]
-        content_type=content_type.decode("ascii", "replace"),
+        content_type=codec.content_type(getattr(record, "headers", None) or ()),
         value=record.value or b"",  # type: ignore[attr-defined]
     )
 

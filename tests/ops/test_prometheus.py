@@ -26,7 +26,7 @@ from stream.gateways.wfdb import Bed, bundles
 from tests.ops.test_monitoring import DASHBOARDS
 from tests.support.kept import keep_run
 from tests.support.monitors import Served, alertmanager, prometheus
-from tests.support.receivers import HttpReceiver, Post, http_receiver, until
+from tests.support.receivers import HttpReceiver, Post, until
 from tests.support.ward import image, reading
 from tests.support.workers import WorkerProcess, environment_of
 from trainer.config import TRAINED_TASKS
@@ -118,7 +118,7 @@ def _trainer(folder: Path) -> Iterator[str]:
 def site(kafka_topics: str, tmp_path: Path) -> Iterator[Site]:
     """Everything, well: only the dead man's signs of life go out."""
     with (
-        http_receiver() as people,
+        HttpReceiver() as people,
         alertmanager(tmp_path, people.address) as manager,
         WorkerProcess(kafka_topics, tmp_path, alertmanager=manager.address, clock_ahead_s="86400") as worker,
         _self_test(kafka_topics, tmp_path) as self_test,

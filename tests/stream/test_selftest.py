@@ -35,7 +35,7 @@ from stream.topics import PARTITIONS, Topic
 from stream.web.tiles import View
 from stream.web.ward import Ward
 from tests.support.alarms import steps
-from tests.support.receivers import HttpReceiver, Post, http_receiver, until
+from tests.support.receivers import HttpReceiver, Post, until
 from tests.support.stay import CALM_RHYTHM, Stay, at, batch, record
 from tests.support.workers import WorkerProcess, environment_of
 from vitals import codec
@@ -110,7 +110,7 @@ def test_nothing_is_learnt_from_them(patient: str, archived: bool, slot: ModelSl
 
 def test_alertmanager_is_told_of_each_and_hears_of_its_absence_by_itself() -> None:
     clock = ManualClock(at(0))
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         sink = Alertmanager(Receiver(site.address, 5.0), clock)
         (raised,) = steps(AlertEvent.RAISED, condition=CONDITION, patient=NOBODY)
         sink.send([Notification(raised, partition=5, offset=3, written_ms=at(0) // 1000)])
@@ -190,7 +190,7 @@ class Chain:
 
 @contextmanager
 def chain(kafka: str, folder: Path) -> Iterator[Chain]:
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         made = Chain(kafka, folder, site)
         with made.observe, made.decide:
             made.start_notifier()

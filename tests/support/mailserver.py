@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socketserver
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
 from email.policy import default
+
+from tests.support.localserver import LocalServer
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,11 @@ class Taken:
     letter: Message
 
 
-class MailServer:
-    """``answer`` gives the reply to each command (None: the usual one) and may wait; what was taken is in ``mail``."""
+class MailServer(LocalServer):
+    """``answer`` gives the reply to each command (None: the usual one) and may wait; what was taken is in ``mail``.
+
+    On any free port for 0.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.mail: list[Taken] = []
@@ -61,25 +64,6 @@ class MailServer:
             def _say(self, line: str) -> None:
                 self.wfile.write(line.encode() + b"\r\n")
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.address = f"smtp://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@contextmanager
-def mail_server(port: int = 0) -> Iterator[MailServer]:
-    """A server (on any free port for 0) that takes everything until it is told otherwise."""
-    server = MailServer(port)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+        listening = socketserver.ThreadingTCPServer(("127.0.0.1", port), Handler)
+        listening.daemon_threads = True
+        super().__init__("smtp", listening)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.localserver import LocalServer
 
 DEADLINE_S = 30.0
 
@@ -29,10 +30,13 @@ class Post:
         return json.loads(self.body)
 
 
-class HttpReceiver:
-    """``answer`` gives the status of each POST and may wait; everything that came is in ``posts``."""
+class HttpReceiver(LocalServer):
+    """``answer`` gives the status of each POST and may wait; everything that came is in ``posts``.
 
-    def __init__(self, port: int) -> None:
+    On any free port for 0.
+    """
+
+    def __init__(self, port: int = 0) -> None:
         self.posts: list[Post] = []
         self.answer: Callable[[str, bytes], int] = lambda _path, _body: 200
         self._changed = threading.Condition()
@@ -58,10 +62,7 @@ class HttpReceiver:
             def log_message(self, *_: Any) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        super().__init__("http", ThreadingHTTPServer(("127.0.0.1", port), Handler))
 
     def taken(self) -> list[Post]:
         """What was answered 200."""
@@ -74,24 +75,6 @@ class HttpReceiver:
         if not found:
             raise TimeoutError(f"not received in {deadline_s} s; {len(self.posts)} posts came")
         return found
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@contextmanager
-def http_receiver(port: int = 0) -> Iterator[HttpReceiver]:
-    """A receiver (on any free port for 0) that answers 200 until it is told otherwise."""
-    receiver = HttpReceiver(port)
-    receiver.start()
-    try:
-        yield receiver
-    finally:
-        receiver.stop()
 
 
 def until(what: Callable[[], Any], saying: str, deadline_s: float = DEADLINE_S) -> Any:

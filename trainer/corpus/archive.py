@@ -17,11 +17,10 @@ import numpy.typing as npt
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from vitals.codec import MSGPACK, decode
+from vitals.codec import content_type, decode
 from vitals.errors import Fault, Unusable
 from vitals.events import Label, Tensor, WindowArchive, Wire
 
-_CONTENT_TYPE: Final = "content-type"
 _POLL_MS: Final = 1000
 _ANSWERS_MS: Final = 5000
 _SILENCE_POLLS: Final = 30
@@ -119,11 +118,8 @@ def _records(bootstrap: str, topic: str, kind: type[W], made: Archive) -> Iterat
                             break
                         if record.value is None:
                             continue
-                        content_type = (
-                            dict(record.headers).get(_CONTENT_TYPE, MSGPACK.encode()).decode(errors="replace")
-                        )
                         try:
-                            yield decode(kind, record.value, content_type)
+                            yield decode(kind, record.value, content_type(record.headers))
                         except Unusable:
                             made.unreadable += 1
     except KafkaError as error:

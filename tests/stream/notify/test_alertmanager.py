@@ -17,7 +17,7 @@ from stream.notify.outbox import Patience
 from stream.notify.webhook import WebhookNotifier
 from tests.support.alarms import PATIENT, publish, steps
 from tests.support.monitors import Served, alertmanager
-from tests.support.receivers import HttpReceiver, Post, http_receiver, until
+from tests.support.receivers import HttpReceiver, Post, until
 from tests.support.tools import said_by
 from vitals.alerts import AlertEvent
 from vitals.clock import SystemClock
@@ -31,7 +31,7 @@ QUICK = Patience(first_s=0.05, longest_s=0.2, keep_s=3600.0, timeout_s=5.0)
 
 @pytest.fixture
 def site() -> Iterator[HttpReceiver]:
-    with http_receiver() as receiver:
+    with HttpReceiver() as receiver:
         yield receiver
 
 
@@ -148,7 +148,7 @@ def test_what_stands_is_known_again_after_alertmanager_and_notifier_have_both_re
 
 def test_a_webhook_that_hangs_keeps_nothing_from_alertmanager(kafka_topics: str, served: Served) -> None:
     release = threading.Event()
-    with http_receiver() as hanging:
+    with HttpReceiver() as hanging:
         hanging.answer = lambda _path, _body: 200 if release.wait(60) else 500
         hook = WebhookNotifier(kafka_topics, hanging.address, "s", Metrics(), SystemClock(), names_patient=False)
         hook.start()

@@ -15,7 +15,7 @@ from stream.notify.outbox import Patience
 from stream.notify.webhook import WebhookNotifier, signature
 from stream.topics import PARTITIONS, Topic
 from tests.support.alarms import PATIENT, publish, steps
-from tests.support.receivers import HttpReceiver, Post, http_receiver, until
+from tests.support.receivers import HttpReceiver, Post, until
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.clock import SystemClock
 from vitals.conditions import Condition
@@ -29,7 +29,7 @@ QUICK = Patience(first_s=0.05, longest_s=0.2, keep_s=3600.0, timeout_s=1.0)
 
 @pytest.fixture
 def site() -> Iterator[HttpReceiver]:
-    with http_receiver() as receiver:
+    with HttpReceiver() as receiver:
         yield receiver
 
 
@@ -135,7 +135,7 @@ def test_a_receiver_that_was_down_gets_everything_in_order_when_it_is_back(kafka
     with notifier(kafka_topics, f"http://127.0.0.1:{port}", metrics=metrics):
         publish(kafka_topics, alarm)
         until(lambda: _value(metrics, "wardwatch_notify_backlog") == 3, "three wait")
-        with http_receiver(port) as site:
+        with HttpReceiver(port) as site:
             site.wait_for(lambda posts: len(posts) == 3)
             assert _names(site.posts) == _names_of(*alarm)
 

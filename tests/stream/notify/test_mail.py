@@ -15,8 +15,8 @@ from stream.notify.outbox import Notification, Patience
 from stream.notify.receiver import NotNow, Refused
 from stream.notify.webhook import WebhookNotifier
 from tests.support.alarms import PATIENT, publish, steps
-from tests.support.mailserver import MailServer, mail_server
-from tests.support.receivers import http_receiver, until
+from tests.support.mailserver import MailServer
+from tests.support.receivers import HttpReceiver, until
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.clock import SystemClock
 from vitals.conditions import Condition
@@ -28,7 +28,7 @@ QUICK = Patience(first_s=0.05, longest_s=0.2, keep_s=3600.0, timeout_s=1.0)
 
 @pytest.fixture
 def server() -> Iterator[MailServer]:
-    with mail_server() as made:
+    with MailServer() as made:
         yield made
 
 
@@ -137,7 +137,7 @@ def test_a_server_that_was_down_and_then_busy_gets_every_call_once_under_one_nam
         waiting = lambda: metrics.registry.get_sample_value("wardwatch_notify_backlog", {"sink": "mail"})  # noqa: E731
         until(lambda: waiting() == 2, "both wait")
         tries = threading.Semaphore(0)
-        with mail_server(port) as server:
+        with MailServer(port) as server:
             busy = threading.Event()
 
             def answer(command: str) -> str | None:
@@ -158,7 +158,7 @@ def test_a_server_that_was_down_and_then_busy_gets_every_call_once_under_one_nam
 def test_a_mail_server_that_hangs_keeps_nothing_from_the_webhook(kafka_topics: str, server: MailServer) -> None:
     release = threading.Event()
     server.answer = lambda _command: None if release.wait(60) else "421 closing"
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         hook = WebhookNotifier(kafka_topics, site.address, "s", Metrics(), SystemClock(), names_patient=False)
         hook.start()
         try:

@@ -9,12 +9,12 @@ import pytest
 
 from stream.broker import free_ports
 from stream.notify.receiver import NotNow, Receiver, Refused
-from tests.support.receivers import http_receiver
+from tests.support.receivers import HttpReceiver
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_any_2xx_is_a_receipt(status: int) -> None:
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         site.answer = lambda _path, _body: status
         Receiver(f"{site.address}/hooks/ward", timeout_s=5).post(b"{}", {"x-more": "1"})
     (post,) = site.posts
@@ -35,14 +35,14 @@ def test_any_2xx_is_a_receipt(status: int) -> None:
     ],
 )
 def test_the_path_of_the_address_is_kept(address: str, path: str, target: str) -> None:
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         Receiver(site.address + address, timeout_s=5).post(b"{}", {}, path)
     assert [post.path for post in site.posts] == [target]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 401, 404, 410, 422])
 def test_a_redirect_or_a_4xx_is_a_refusal_and_nothing_follows_it(status: int) -> None:
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         site.answer = lambda _path, _body: status
         with pytest.raises(Refused, match=str(status)):
             Receiver(site.address, timeout_s=5).post(b"{}", {})
@@ -51,7 +51,7 @@ def test_a_redirect_or_a_4xx_is_a_refusal_and_nothing_follows_it(status: int) ->
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 599])
 def test_busy_means_later_for_this_one(status: int) -> None:
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         site.answer = lambda _path, _body: status
         with pytest.raises(NotNow) as later:
             Receiver(site.address, timeout_s=5).post(b"{}", {})
@@ -67,7 +67,7 @@ def test_nobody_at_the_address_means_later_for_all() -> None:
 
 def test_a_receiver_that_hangs_is_left_after_its_time() -> None:
     release = threading.Event()
-    with http_receiver() as site:
+    with HttpReceiver() as site:
         site.answer = lambda _path, _body: 200 if release.wait(30) else 500
         with pytest.raises(NotNow, match="TimeoutError"):
             Receiver(site.address, timeout_s=0.2).post(b"{}", {})
