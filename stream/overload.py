@@ -19,12 +19,12 @@ from vitals.units import US_PER_S
 
 _log = logging.getLogger(__name__)
 
-_BEHIND_US: Final = 3 * US_PER_S
+_BEHIND_US: Final = 1_500_000
 _KEEPS_UP_US: Final = 1 * US_PER_S
 _LOOK_US: Final = 1 * US_PER_S
-_PATIENCE: Final = 3
+_PATIENCE: Final = 2
 """So many looks in a row must find it behind before the first thing is given up: a start is slow for a moment."""
-_PATIENCE_AFTER: Final = 2
+_PATIENCE_AFTER: Final = 1
 """So many before the next: what was given up last must have had its effect."""
 _SHRINKS: Final = 0.02
 """A backlog that is not smaller by this share than at the last look does not shrink."""
@@ -44,7 +44,7 @@ class Relief:
 
 NOTHING: Final = Relief()
 STEPS: Final = (
-    NOTHING, Relief(0.5), Relief(1.0), Relief(1.0, 0.25), Relief(1.0, 0.5), Relief(1.0, 0.7), Relief(1.0, 0.85),
+    NOTHING, Relief(1.0), Relief(1.0, 0.25), Relief(1.0, 0.5), Relief(1.0, 0.7), Relief(1.0, 0.85),
 )  # fmt: skip
 
 
