@@ -76,7 +76,7 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
         "wardwatch_overload_step",
         "gauge",
         (),
-        "0 while all is done; 1, 2: heartbeats of half, of all patients not classified; from 3 on patients not watched",
+        "0 while all is done; 1: no heartbeats classified; from 2 on patients not watched",
     ),
     MetricSpec("wardwatch_last_progress_timestamp_seconds", "gauge", ("half",), "when a record was last acknowledged"),
     MetricSpec("wardwatch_checkpoint_age_seconds", "gauge", ("half",), "age of the oldest unsaved change"),
