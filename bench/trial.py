@@ -124,19 +124,16 @@ class Seen:
         lag = [sample.lag for sample in self.samples]
         third = max(1, len(lag) // 3)
         records_a_second = self.patients / 100
-        if any(sample.step for sample in self.samples):
-            return "overload gave something up"
-        if self.p99_ms["chunk_to_finding"] >= FINDING_MS:
-            return f"p99 to a finding {self.p99_ms['chunk_to_finding']:.0f} ms"
-        if self.p99_ms["chunk_to_alarm"] >= ALARM_MS:
-            return f"p99 to an alarm {self.p99_ms['chunk_to_alarm']:.0f} ms"
-        if np.mean(lag[-third:]) > np.mean(lag[:third]) + max(8.0, records_a_second):
-            return "the lag grows"
-        if self.rhythm_findings_share < 0.97:
-            return f"{self.rhythm_findings_share:.1%} of the rhythm windows are there"
-        if self.load_late_s > 1.0:
-            return f"the load itself was {self.load_late_s:.1f} s late"
-        return ""
+        to_finding_ms, to_alarm_ms = self.p99_ms["chunk_to_finding"], self.p99_ms["chunk_to_alarm"]
+        reasons = {
+            "overload gave something up": any(sample.step for sample in self.samples),
+            f"p99 to a finding {to_finding_ms:.0f} ms": to_finding_ms >= FINDING_MS,
+            f"p99 to an alarm {to_alarm_ms:.0f} ms": to_alarm_ms >= ALARM_MS,
+            "the lag grows": np.mean(lag[-third:]) > np.mean(lag[:third]) + max(8.0, records_a_second),
+            f"{self.rhythm_findings_share:.1%} of the rhythm windows are there": self.rhythm_findings_share < 0.97,
+            f"the load itself was {self.load_late_s:.1f} s late": self.load_late_s > 1.0,
+        }
+        return next((why for why, is_so in reasons.items() if is_so), "")
 
 
 def run(trial: Trial) -> Seen:

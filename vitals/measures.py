@@ -43,7 +43,12 @@ NEAR: Final = len(_NEAR)
 
 READ: Final[dict[Task, tuple[str, ...]]] = {
     Task.ECG_RHYTHM: (
-        "heart_rate_bpm", "since_beat_ms", "rr_irregularity", "vf_index", "rate_of_5_bpm", "rate_of_17_bpm",
+        "heart_rate_bpm",
+        "since_beat_ms",
+        "rr_irregularity",
+        "vf_index",
+        "rate_of_5_bpm",
+        "rate_of_17_bpm",
     ),
     Task.ECG_BEAT: ("p_n", "p_s", "p_v", "p_f", "p_q", "rr_pre_ms", "rr_post_ms"),
     Task.GLUCOSE: (

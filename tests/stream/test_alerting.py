@@ -563,7 +563,9 @@ def test_a_batch_that_cannot_be_read_is_refused_whole_and_harms_no_other() -> No
 
 def test_a_finding_of_an_older_version_says_nothing_of_the_columns_that_came_later() -> None:
     stay = Stay()
-    new = batch(Task.ECG_RHYTHM, [(ANN, 1, CALM_RHYTHM | {"heart_rate_bpm": 150.0, "since_beat_ms": 5000.0}, Verdict.GOOD)])
+    new = batch(
+        Task.ECG_RHYTHM, [(ANN, 1, CALM_RHYTHM | {"heart_rate_bpm": 150.0, "since_beat_ms": 5000.0}, Verdict.GOOD)]
+    )
     fields = {name: getattr(new, name) for name in new.__struct_fields__}
     old = FindingBatch(**(fields | {"columns": new.columns[:5], "values": new.values[:5]}))
     decided = stay.deciding.decide([record(old)])
