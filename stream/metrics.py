@@ -39,6 +39,12 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("wardwatch_events_waiting", "gauge", ("stream",), "events waiting in a window"),
     MetricSpec("wardwatch_findings_total", "counter", ("task", "engine"), "findings published"),
     MetricSpec(
+        "wardwatch_windows_total",
+        "counter",
+        ("task", "says"),
+        "windows by what was said of them: likeliest class, range of the forecast 30 min ahead, verdict where no model",
+    ),
+    MetricSpec(
         "wardwatch_findings_decided_total",
         "counter",
         ("outcome",),

@@ -362,4 +362,5 @@ def add(products: Products, scored: Scored, completed_ms: list[int]) -> None:
     products.messages.extend(scored.messages())
     products.findings += scored.findings
     products.batches.extend(scored.batches)
+    products.said += scored.said
     products.completed_ms.extend(completed_ms)

@@ -63,6 +63,7 @@ class Products:
     completed_ms: list[int] = field(default_factory=list)
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: list[tuple[str, int]] = field(default_factory=list)
+    said: Counter[tuple[str, str]] = field(default_factory=Counter)
     decided: Counter[Taken] = field(default_factory=Counter)
     risks: int = 0
     alerts: Counter[tuple[str, str, str]] = field(default_factory=Counter)

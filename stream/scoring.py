@@ -25,6 +25,10 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
 RULES: Final = "rules"
+_AHEAD: Final = "h30_mean"
+_RANGES: Final = ("below_70", "in_range", "above_180")
+GLUCOSE_LOW_MG_DL: Final = 70.0
+GLUCOSE_HIGH_MG_DL: Final = 180.0
 _HASH_ROW: Final = np.uint64(0x9E3779B97F4A7C15)
 _HASH_TIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -75,14 +79,15 @@ class Windows:
 
 @dataclass(slots=True)
 class Scored:
-    """What one step made of its windows: tables by findings partition, archives, and how many findings by (task,
-    engine).
+    """What one step made of its windows: tables by findings partition, archives, how many findings by (task, engine)
+    and how many windows by (task, what was said of them).
     """
 
     tables: dict[int, list[FindingBatch]] = field(default_factory=dict)
     archives: list[Message] = field(default_factory=list)
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: list[tuple[str, int]] = field(default_factory=list)
+    said: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def messages(self) -> list[Message]:
         """One record of findings for each partition, then the archives."""
@@ -175,6 +180,7 @@ class Scorer:
             out.tables.setdefault(part.partition, []).append(piece)
         out.findings[windows.task.value, batch.engine] += len(windows.row)
         out.batches.append((windows.task.value, len(windows.row)))
+        out.said += _said(windows, batch)
         if batch.scores is not None and self._archives:
             archived = self._archive(windows, batch, ward)
             if archived is not None:
@@ -250,6 +256,20 @@ class ScoredTable:
             ref=[windows.ref[i] for i in index.tolist()] if windows.ref else [],
             sources=sources,
         )
+
+
+def _said(windows: Windows, table: ScoredTable) -> Counter[tuple[str, str]]:
+    """Of each window the likeliest class or the range of the forecast, and of one that no model saw its verdict."""
+    seen = table.believed if table.scores is not None else table.believed[:0]
+    verdicts = np.bincount(np.delete(windows.verdict, seen), minlength=len(Verdict))
+    said = {verdict.name.lower(): n for verdict, n in zip(Verdict, verdicts.tolist(), strict=True)}
+    if windows.task is Task.GLUCOSE:
+        ahead = np.digitize(table.columns[_AHEAD][seen], (GLUCOSE_LOW_MG_DL, GLUCOSE_HIGH_MG_DL))
+        said |= zip(_RANGES, np.bincount(ahead, minlength=len(_RANGES)).tolist(), strict=True)
+    elif table.scores is not None:
+        likeliest = np.bincount(table.scores.values.argmax(axis=1), minlength=len(table.scores.columns))
+        said |= zip(table.scores.columns, likeliest.tolist(), strict=True)
+    return Counter({(windows.task.value, word): n for word, n in said.items() if n})
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:

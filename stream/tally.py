@@ -33,6 +33,8 @@ class Tally:
         self._count_events(stream, products)
         for (task, engine), n in products.findings.items():
             self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
+        for (task, says), n in products.said.items():
+            self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
         for task, n in products.batches:
             self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
         for taken, n in products.decided.items():
