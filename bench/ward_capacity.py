@@ -42,17 +42,17 @@ def hold(patients: int, seconds: int, **changes: object) -> Seen:
     return seen
 
 
-def largest(first: int, probe_s: int, hold_s: int) -> tuple[Seen, list[Seen]]:
+def largest(first: int, probe_s: int, hold_s: int, *, workers: int = 1) -> tuple[Seen, list[Seen]]:
     """Probe upwards until it is too much, then hold the largest that passed; less until one holds."""
     tried: list[Seen] = []
     n = first
-    while not (seen := hold(n, probe_s)).falls_short():
+    while not (seen := hold(n, probe_s, workers=workers)).falls_short():
         tried.append(seen)
         n = _round(n * _STEP)
     tried.append(seen)
     n = _round(n / _STEP)
     while True:
-        seen = hold(n, hold_s)
+        seen = hold(n, hold_s, workers=workers)
         tried.append(seen)
         if not seen.falls_short():
             return seen, tried
@@ -72,7 +72,6 @@ def main() -> None:
     probe_s, hold_s = (20, 40) if asked.quick else (45, 300)
     growth = {n: hold(n, probe_s) for n in _GROWTH}
     unbundled = hold(1_000, probe_s, per_gateway=1)
-    pair = hold(asked.first // 2, probe_s, workers=2), hold(asked.first // 2, probe_s)
     best, tried = largest(asked.first, probe_s, hold_s)
     table = steps.measure()
     named = sum(us for step, us in table.items() if not step.startswith(" "))
@@ -101,12 +100,7 @@ def main() -> None:
             "us_per_patient_second": round(unbundled.us_per_patient_second, 1),
             "p99_ms": unbundled.p99_ms,
         },
-        "two_workers_beside_one": {
-            "patients": pair[0].patients,
-            "us_per_patient_second": [round(seen.us_per_patient_second, 1) for seen in pair],
-            "p99_ms": [seen.p99_ms for seen in pair],
-        },
-        "trials": [asdict(seen) for seen in (*growth.values(), unbundled, *pair, *tried)],
+        "trials": [asdict(seen) for seen in (*growth.values(), unbundled, *tried)],
     }
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
