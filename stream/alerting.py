@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream import bedside
+from stream.codeversion import CODE
 from stream.reading import Reading, read
 from vitals import flood
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, FindingRef, State
@@ -250,7 +251,7 @@ class Deciding:
         return self._rows_of(patients)
 
     def _bed(self, row: int) -> Bed:
-        return Bed(self._names[row], self._beds.data[row], self._unit)
+        return Bed(self._names[row], self._beds.data[row], self._unit, CODE)
 
     def _follow(
         self, edge: tuple[Any, ...], ref: FindingRef | None = None, input_ms: int = 0
