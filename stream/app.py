@@ -128,7 +128,9 @@ class Worker:
         self._ended = asyncio.get_running_loop().create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, "")
-        board = BoardServer(self._settings.kafka, self._clock, unit=self._unit) if role in _BOARD else None
+        board = (
+            BoardServer(self._settings.kafka, self._clock, self._metrics, unit=self._unit) if role in _BOARD else None
+        )
         routes = probe_routes(self._metrics.registry, self._health)
         http = HttpServer(
             self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])]

@@ -16,6 +16,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from stream.broker import free_ports
+from stream.metrics import Metrics
 from stream.web.board import BoardServer
 from tests.support.stay import CALM_RHYTHM, at, batch, record
 from vitals.clock import SystemClock
@@ -26,7 +27,7 @@ ACKNOWLEDGE = {"bed": "bed-1", "who": "N. Okafor", "role": "nurse", "alertId": "
 
 @asynccontextmanager
 async def board_at_work(**settings: float) -> AsyncIterator[tuple[BoardServer, TestClient]]:
-    board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), **settings)
+    board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), Metrics(), **settings)
     app = web.Application()
     app.add_routes(board.routes())
     async with TestClient(TestServer(app)) as client:
@@ -193,7 +194,7 @@ def test_a_command_that_the_broker_did_not_take_is_not_said_to_be_recorded() -> 
 def test_a_message_that_is_no_view_ends_the_connection() -> None:
     async def test(_: BoardServer, client: TestClient) -> None:
         live = await client.ws_connect("/live")
-        await live.send_str('{"size": 1000}')
+        await live.send_str('{"type": "view", "size": 1000}')
         async for message in live:
             assert message.type is WSMsgType.TEXT
         assert live.close_code == 1008
@@ -219,7 +220,7 @@ def test_a_browser_that_does_not_read_costs_bounded_memory_and_is_let_go() -> No
         enter(board, 64)
         slow = await asyncio.get_running_loop().run_in_executor(None, _connect_and_never_read, client.port)
         live = await client.ws_connect("/live")
-        await live.send_str('{"size": 64}')
+        await live.send_str('{"type": "view", "size": 64}')
         manager = client.server.handler
         assert manager is not None
         most_waiting, told, began = 0, 0, time.monotonic()
@@ -247,7 +248,7 @@ def _connect_and_never_read(port: int | None) -> socket.socket:
     key = base64.b64encode(os.urandom(16)).decode()
     lines = ["GET /live HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade"]
     slow.sendall("\r\n".join([*lines, f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]).encode())
-    view = b'{"size": 64}'
+    view = b'{"type": "view", "size": 64}'
     slow.sendall(bytes([0x81, 0x80 | len(view), 0, 0, 0, 0]) + view)
     return slow
 

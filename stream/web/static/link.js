@@ -5,7 +5,7 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 export class Link {
   constructor(take) {
-    this.take = take; // { json(frame), traces(buffer), state(word) }
+    this.take = take; // { json(frame), traces(buffer), state(word), opened() }
     this.view = null;
     this.socket = null;
     this.tries = 0;
@@ -21,8 +21,13 @@ export class Link {
   }
 
   show(view) {
-    this.view = view;
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(view));
+    this.view = { type: "view", ...view };
+    this.tell(this.view);
+  }
+
+  /** Sends a message now, or not at all. */
+  tell(message) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
   open() {
@@ -33,7 +38,8 @@ export class Link {
     socket.onopen = () => {
       this.tries = 0;
       this.lastHeard = performance.now();
-      if (this.view) socket.send(JSON.stringify(this.view));
+      this.take.opened();
+      if (this.view) this.tell(this.view);
     };
     socket.onmessage = ({ data }) => {
       this.lastHeard = performance.now();
