@@ -12,7 +12,7 @@ from typing import Final
 
 from vitals import kernels
 
-DECIDING: Final = ("alerting", "bedside", "reading")
+DECIDING: Final = ("alerting", "bedside", "bedsnapshot", "reading")
 """Modules of ``stream`` between a finding and the steps of its alarm; a test holds this to what they import."""
 
 

@@ -25,12 +25,12 @@ from kafka.errors import KafkaError
 
 from stream import config
 from stream.alerting import Deciding
-from stream.rehearsal.readback import marks_at, records_since, span
+from stream.rehearsal.readback import ago_ms, marks_at, records_since, span
 from stream.reliving import Event, events, live
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
-from vitals.clock import SystemClock, utc_day
+from vitals.clock import utc_day
 from vitals.conditions import Condition
 from vitals.errors import Fault, Unusable
 from vitals.findings import Findings
@@ -165,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         settings = config.read(os.environ)
         kafka = asked.kafka or settings.kafka
-        since_ms = SystemClock().now_us() // 1000 - round(asked.last.total_seconds() * 1000)
+        since_ms = ago_ms(asked.last)
         if asked.shadow:
             found = shadowed(kafka, since_ms)
         else:
