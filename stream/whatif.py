@@ -36,7 +36,7 @@ from vitals.errors import Fault, Unusable
 from vitals.findings import Findings
 from vitals.selftest import is_self_test
 from vitals.unit import Unit, UnitError
-from vitals.units import US_PER_S
+from vitals.units import US_PER_MS, US_PER_S
 
 _HOUR_US: Final = 3600 * US_PER_S
 _FOR_EVER_US: Final = 1 << 62
@@ -117,20 +117,21 @@ def compare(log: Iterable[Event], now: Unit, then: Unit) -> Comparison:
 
 
 def shadowed(bootstrap: str, since_ms: int) -> Comparison:
-    """What was told since ``since_ms`` (the broker's clock) beside what the shadow would have told, both from the
-    shadow's first word under the rules of its newest on. Raises ``Fault``: the shadow is silent, or a log cannot be
+    """What was told since ``since_ms`` (the broker's clock) beside what the shadow would have told, both from the event
+    time of the shadow's first word under its present rules. Raises ``Fault``: the shadow is silent, or a log cannot be
     read to its end.
     """
     would = list(_told(bootstrap, Topic.SHADOW, since_ms))
     if not would:
         raise Fault("in this time no shadow has told anything")
-    then = max(would, key=lambda told: told[0])[1].rules
-    since_ms = min(ms for ms, step in would if step.rules == then)
-    was = list(_told(bootstrap, Topic.ALERTS, since_ms))
-    found = Comparison(was[-1][1].rules if was else "(nothing told)", then)
-    found.now.take(step for _, step in was)
-    found.then.take(step for _, step in would if step.rules == then)
-    for record in records_since(bootstrap, Topic.FINDINGS, marks_at(bootstrap, Topic.FINDINGS, since_ms)):
+    then = max(would, key=lambda step: step.time_us).rules
+    began_us = min(step.time_us for step in would if step.rules == then)
+    was = [step for step in _told(bootstrap, Topic.ALERTS, since_ms) if step.time_us >= began_us]
+    found = Comparison(max(was, key=lambda step: step.time_us).rules if was else "(nothing told)", then)
+    found.now.take(was)
+    found.then.take(step for step in would if step.time_us >= began_us)
+    heard_since = marks_at(bootstrap, Topic.FINDINGS, max(since_ms, began_us // US_PER_MS))
+    for record in records_since(bootstrap, Topic.FINDINGS, heard_since):
         with suppress(Unusable):
             found.hear(codec.decode(Findings, record.value or b""))
     return found
@@ -179,11 +180,11 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _told(bootstrap: str, topic: Topic, since_ms: int) -> Iterator[tuple[int, AlertTransition]]:
-    """Steps with the broker's time of each, those of one patient in their order."""
+def _told(bootstrap: str, topic: Topic, since_ms: int) -> Iterator[AlertTransition]:
+    """Steps, those of one patient in their order."""
     for record in records_since(bootstrap, topic, marks_at(bootstrap, topic, since_ms)):
         with suppress(Unusable):
-            yield record.timestamp, codec.decode(AlertTransition, record.value or b"")
+            yield codec.decode(AlertTransition, record.value or b"")
 
 
 def _alone(of: Iterable[Episode], others: Iterable[Episode]) -> list[Episode]:

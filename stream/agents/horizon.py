@@ -120,7 +120,7 @@ class Horizon:
                 try:
                     known = await admin.list_consumer_group_offsets(observers)
                     if own != observers:
-                        mine = await admin.list_consumer_group_offsets(own, _FOUND)
+                        mine = await admin.list_consumer_group_offsets(own)
                         known = {tp: at for tp, at in known.items() if tp in _WATCHED} | mine
                     taken = {**{tp: at.offset for tp, at in known.items()}, **self._taken()}
                     self.note(now_us, taken, await consumer.end_offsets([*_WATCHED, *_FOUND]))

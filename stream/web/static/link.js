@@ -12,6 +12,8 @@ export class Link {
     this.lastHeard = 0;
     this.offsetMs = null;
     setInterval(() => this.check(), 500);
+    // a page that is left may be kept by the browser, socket and all, and nobody sees it
+    addEventListener("pagehide", () => this.socket?.close());
     this.open();
   }
 
