@@ -121,6 +121,8 @@ class Seen:
         lag = [sample.lag for sample in self.samples]
         third = max(1, len(lag) // 3)
         records_a_second = self.patients / 100
+        if any(sample.step for sample in self.samples):
+            return "overload gave something up"
         if self.p99_ms["chunk_to_finding"] >= FINDING_MS:
             return f"p99 to a finding {self.p99_ms['chunk_to_finding']:.0f} ms"
         if self.p99_ms["chunk_to_alarm"] >= ALARM_MS:
