@@ -103,7 +103,7 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
         process="self-test",
     ),
     MetricSpec("wardwatch_notify_backlog", "gauge", ("sink",), "notifications not yet delivered"),
-    MetricSpec("wardwatch_board_pages", "gauge", (), "pages of the board that are open"),
+    MetricSpec("wardwatch_board_pages", "gauge", (), "pages of the board that are open and not hidden"),
     MetricSpec(
         "wardwatch_shadow_alerts_total",
         "counter",

@@ -208,7 +208,7 @@ class BoardServer:
         await socket.prepare(request)
         viewer = Viewer(self.ward, self.traces)
         self._viewers.add(viewer)
-        self._receipts.pages(len(self._viewers))
+        self._count_pages()
         asked = asyncio.Event()
         telling = asyncio.create_task(self._tell(request, socket, viewer, asked))
         try:
@@ -224,11 +224,12 @@ class BoardServer:
                     self._receipts.shown(said.shown)
                 else:
                     viewer.view = said
+                    self._count_pages()
                     asked.set()
         finally:
             telling.cancel()
             self._viewers.discard(viewer)
-            self._receipts.pages(len(self._viewers))
+            self._count_pages()
             self._put_on_view()
         return socket
 
@@ -239,7 +240,8 @@ class BoardServer:
             while not self._stopping:
                 frames, traces = viewer.next_frames()
                 self._put_on_view()
-                self._receipts.sent(viewer.alarms)
+                if not viewer.view.hidden:
+                    self._receipts.sent(viewer.alarms)
                 async with asyncio.timeout(self._send_deadline_s):
                     for frame in frames:
                         await socket.send_str(frame.decode())
@@ -255,6 +257,9 @@ class BoardServer:
             # a browser that takes nothing for so long will not take a farewell either
             if request.transport is not None:
                 request.transport.abort()
+
+    def _count_pages(self) -> None:
+        self._receipts.pages(sum(not viewer.view.hidden for viewer in self._viewers))
 
     def _put_on_view(self) -> None:
         self.traces.show({name for viewer in self._viewers for name in viewer.names})

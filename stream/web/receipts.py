@@ -1,8 +1,8 @@
 """The board's receipts: which calls of the alarms a page has really shown, as other channels say what they delivered.
 
 A call is a step of an alarm of high or medium priority after which its signal is on or latched. It waits from when it
-is first sent to a page until a page says that it has painted it; while no page is open nothing waits here, and that
-there is none is a figure of its own.
+is first sent to a page until a page says that it has painted it. Only pages that can be seen count: while there is none
+nothing waits here, and that there is none is a figure of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Receipts:
         self._shown: set[Call] = set()
 
     def pages(self, count: int) -> None:
-        """So many are open now."""
+        """So many are open now, and not hidden."""
         self._pages.set(count)
         if not count:
             self._waiting.clear()

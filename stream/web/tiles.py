@@ -177,12 +177,13 @@ class Snapshot(Shown, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag="view", tag_field="type"):
-    """What a browser asks to see."""
+    """What a browser asks to see. ``hidden``: nobody can see it now, behind another window or tab."""
 
     page: int = 0
     size: int = 16
     order: str = "bed"
     find: str = ""
+    hidden: bool = False
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="seen", tag_field="type"):

@@ -15,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from stream.topics import Topic
+from stream.web.tiles import View
 from tests.support.boardhost import BoardHost
 from tests.support.chromium import chromium
 from tests.support.playedward import PlayedBed, PlayedWard, playing, simulated_beds
@@ -185,13 +186,13 @@ def test_a_page_says_what_it_has_shown_and_one_that_is_not_looked_at_says_nothin
         board = browser.current_window_handle
         browser.switch_to.new_window("tab")
         raise_low_glucose(played, beds[1])
-        until(browser, lambda: figure("wardwatch_notify_backlog", sink="board") == 1)
-        assert delivered() == 1
-        assert figure("wardwatch_board_pages") == 1, "it is open, behind another"
+        until(browser, lambda: len(host.board.ward.frame(View())[0].alarms) == 2)
+        until(browser, lambda: figure("wardwatch_board_pages") == 0)
+        assert delivered() == 1, "the page is open, behind another"
         browser.close()
         browser.switch_to.window(board)
         until(browser, lambda: delivered() == 2)
-        until(browser, lambda: figure("wardwatch_notify_backlog", sink="board") == 0)
+        assert figure("wardwatch_board_pages") == 1
         browser.get("about:blank")
         until(browser, lambda: figure("wardwatch_board_pages") == 0)
 

@@ -23,7 +23,7 @@ const byId = (id) => document.getElementById(id);
 const grid = byId("grid");
 const tiles = new Map(); // key -> Tile
 const pending = new Map(); // alert id -> when it was sent (ms)
-const view = { page: 0, size: 16, order: "bed", find: "" };
+const view = { page: 0, size: 16, order: "bed", find: "", hidden: document.hidden };
 let ward = null;
 let wantedOrder = [];
 let lastTouch = -Infinity;
@@ -192,6 +192,7 @@ function setView(change) {
   link.show({ ...view });
 }
 
+document.addEventListener("visibilitychange", () => setView({ hidden: document.hidden }));
 byId("order").addEventListener("change", (event) => setView({ order: event.target.value, page: 0 }));
 byId("size").addEventListener("change", (event) => setView({ size: Number(event.target.value), page: 0 }));
 byId("find").addEventListener("input", (event) => setView({ find: event.target.value.trim(), page: 0 }));
