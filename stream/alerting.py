@@ -6,18 +6,18 @@ not even depend on the order of tasks: a condition reads one task of one patient
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from stream import bedside
+from stream import bedside, bedsnapshot
+from stream.bedsnapshot import Saved
+from stream.codeversion import CODE
 from stream.reading import Reading, read
 from vitals import flood
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, FindingRef, State
@@ -37,10 +37,7 @@ from vitals.signals import Bed, Cause, Due, due
 from vitals.unit import FACTORY, Unit
 from vitals.units import US_PER_S
 
-_MAGIC: Final = b"WWDECID2"
-_HEADER: Final = struct.Struct("<8sI")
 _LAYOUT: Final = "bed " + " ".join((*TASKS, *CONDITIONS))
-_MOST_BYTES: Final = 256 * 1024 * 1024
 _FORGET_US: Final = 3600 * US_PER_S
 """How long a discharged patient is remembered, so that stragglers do not admit them again."""
 
@@ -66,15 +63,6 @@ class Census:
     unacknowledged: dict[Priority, int]
     stale: dict[Task, int]
     expected: dict[Task, int]
-
-
-class _Saved(msgspec.Struct, array_like=True):
-    patients: list[str]
-    models: list[str]
-    now_us: int
-    limits: list[float]
-    audited: tuple[int, str]
-    beds: bytes
 
 
 class Deciding:
@@ -201,25 +189,18 @@ class Deciding:
         beds.data[own] = self._beds.data[rows]
         place = np.array([*(models.index(name) for name in self._models), -1], np.int32)
         beds.data["model"] = place[beds.data["model"]]
-        packed = zlib.compress(beds.snapshot(own), 1)
-        body = msgspec.msgpack.encode(
-            _Saved(
-                patients, models, self._now_us, list(self._unit.defaults), (self.audit.number, self.audit.head), packed
-            )
-        )
-        return _HEADER.pack(_MAGIC, zlib.crc32(body)) + body
+        packed = bedsnapshot.pack(beds.snapshot(own))
+        audited = (self.audit.number, self.audit.head)
+        return bedsnapshot.written(Saved(patients, models, self._now_us, list(self._unit.defaults), audited, packed))
 
     def restore(self, state: bytes) -> None:
         """Become what a snapshot was taken of; limits that nobody had moved are those of this unit.
 
         Raises ``ValueError`` for any other bytes, and changes nothing then.
         """
-        body = state[_HEADER.size :]
-        if state[: _HEADER.size] != _HEADER.pack(_MAGIC, zlib.crc32(body)):
-            raise ValueError("not a snapshot of alarms, one of another version, or a damaged one")
-        saved = msgspec.msgpack.decode(body, type=_Saved)
+        saved = bedsnapshot.read(state)
         beds = RowTable(_LAYOUT, blank(self._unit.defaults))
-        unpacked = _unpacked(saved.beds, beds.size(len(saved.patients)))
+        unpacked = bedsnapshot.unpack(saved.beds, beds.size(len(saved.patients)))
         if beds.rows_in(unpacked) != len(set(saved.patients)) or len(saved.limits) != len(CONDITIONS):
             raise ValueError("a snapshot of alarms whose patients do not fit their beds")
         rows = beds.add(len(saved.patients))
@@ -250,7 +231,7 @@ class Deciding:
         return self._rows_of(patients)
 
     def _bed(self, row: int) -> Bed:
-        return Bed(self._names[row], self._beds.data[row], self._unit)
+        return Bed(self._names[row], self._beds.data[row], self._unit, CODE)
 
     def _follow(
         self, edge: tuple[Any, ...], ref: FindingRef | None = None, input_ms: int = 0
@@ -362,20 +343,6 @@ class Deciding:
 
     def _forget(self, patients: Sequence[str]) -> None:
         self._beds.free(np.array([self._rows.pop(patient) for patient in patients], np.int32))
-
-
-def _unpacked(packed: bytes, size: int) -> bytes:
-    """What was compressed, which must be of ``size``: no more than that is ever unpacked. Raises ``ValueError``."""
-    if size > _MOST_BYTES:
-        raise ValueError("a snapshot of more alarms than a partition has")
-    unpacking = zlib.decompressobj()
-    try:
-        unpacked = unpacking.decompress(packed, size + 1)
-    except zlib.error:
-        raise ValueError("a snapshot of alarms that cannot be unpacked") from None
-    if len(unpacked) != size or not unpacking.eof or unpacking.unused_data:
-        raise ValueError("a snapshot of alarms of another size than it says")
-    return unpacked
 
 
 _BY_TIME: Final = frozenset(NO_DATA.values())

@@ -24,11 +24,13 @@ from faust.types import TP
 from mode import CrashingSupervisor
 
 from models.registry import Registry
-from stream import config, warming
+from stream import config, shadow, warming
 from stream.agents import control, recovery, transport
 from stream.agents.door import Door
+from stream.agents.fork import fork
 from stream.agents.horizon import Horizon
 from stream.agents.outbox import FaustOutbox
+from stream.codeversion import CODE
 from stream.config import Role, Settings
 from stream.deciding import Decide
 from stream.health import Health
@@ -43,6 +45,8 @@ from stream.notify.webhook import WebhookNotifier
 from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observing
 from stream.overload import Overload
 from stream.pipeline import Corridor, Half
+from stream.publish import Outbox
+from stream.shadow import ShadowOutbox, ShadowTally
 from stream.tally import Tally
 from stream.topics import MAX_MESSAGE_BYTES, Topic
 from stream.web.board import BoardServer
@@ -67,7 +71,8 @@ _SWITCH_INTERVAL_S: Final = 2e-4
 """A thread in a compiled kernel next to a busy interpreter gets 1 to 23 % of its speed at the stock 5 ms."""
 
 _OBSERVE: Final = (Role.ALL, Role.OBSERVE)
-_DECIDE: Final = (Role.ALL, Role.DECIDE)
+_NOTIFY: Final = (Role.ALL, Role.DECIDE)
+_DECIDE: Final = (*_NOTIFY, Role.SHADOW)
 _BOARD: Final = (Role.ALL, Role.BOARD)
 
 
@@ -96,18 +101,23 @@ class Worker:
         self._settings = settings
         self._unit = unit
         self._clock = clock
-        self._metrics = Metrics()
+        self._is_shadow = settings.role is Role.SHADOW
+        self._group = shadow.GROUP if self._is_shadow else GROUP
+        self._checkpoints = Topic.SHADOW_CHECKPOINTS if self._is_shadow else Topic.CHECKPOINTS
+        self._metrics = Metrics(process="shadow" if self._is_shadow else "worker")
         self._health = Health(clock, settings.stalled_s)
-        self._tally = Tally(self._metrics, self._health, clock)
-        self._app = _faust_app(settings)
-        self._outbox = FaustOutbox(self._app)
+        self._tally = (ShadowTally if self._is_shadow else Tally)(self._metrics, self._health, clock)
+        self._app = _faust_app(settings, self._group)
+        self._outbox: Outbox = FaustOutbox(self._app)
+        if self._is_shadow:
+            self._outbox = ShadowOutbox(self._outbox)
         self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
         self._slots = open_slots(self._heard, settings.state / _PLANS)
         self._observing, self._deciding = (ThreadPoolExecutor(1, name) for name in ("observe", "decide"))
         self._imaging = ThreadPoolExecutor(1, "imaging", _give_way)
         self._overload = Overload(clock)
         self._doors: list[Door] = []
-        self._horizon = Horizon(clock, self._taken)
+        self._horizon = Horizon(clock, self._taken, may_lag=self._is_shadow)
         self._serving: asyncio.Task[None] | None = None
         self._entering: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[str] | None = None
@@ -118,7 +128,9 @@ class Worker:
         self._ended = asyncio.get_running_loop().create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, "")
-        board = BoardServer(self._settings.kafka, self._clock, unit=self._unit) if role in _BOARD else None
+        board = (
+            BoardServer(self._settings.kafka, self._clock, self._metrics, unit=self._unit) if role in _BOARD else None
+        )
         routes = probe_routes(self._metrics.registry, self._health)
         http = HttpServer(
             self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])]
@@ -127,10 +139,10 @@ class Worker:
         tasks: list[asyncio.Task[Any]] = []
         try:
             port = http.start()
-            _log.info("serving http://%s:%d", self._settings.http_host, port)
+            _log.info("serving http://%s:%d, code %s", self._settings.http_host, port, CODE)
             if board is not None:
                 board.start()
-            if role in _DECIDE:
+            if role in _NOTIFY:
                 notifiers = self._start_notifiers()
             if role is not Role.BOARD:
                 tasks = await self._open_corridors(role)
@@ -199,6 +211,8 @@ class Worker:
         self._app.on_partitions_revoked.connect(self._on_revoked)
         self._app.on_partitions_assigned.connect(self._on_assigned)
         transport.use(self._app)
+        if self._is_shadow:
+            await fork(self._settings.kafka, self._group, Decide.stream, self._outbox, self._clock)
         await self._app.start()
         threading.Thread(target=_end_when_stalled, args=(self._health,), name="watch", daemon=True).start()
         running: list[Coroutine[Any, Any, None]] = [self._supervise()]
@@ -211,7 +225,7 @@ class Worker:
                 )
             )
         if role in _DECIDE:
-            running.append(self._horizon.follow(self._settings.kafka, GROUP))
+            running.append(self._horizon.follow(self._settings.kafka, GROUP, self._group))
         return [self._run(one) for one in running]
 
     def _open_observe(self) -> None:
@@ -259,7 +273,7 @@ class Worker:
 
     async def _enter(self, assigned: set[TP], epochs: list[int]) -> None:
         """Load what belongs to the partitions of each half. Faust resumes meanwhile: the corridors wait."""
-        recovered = await recovery.load(self._settings.kafka, assigned)
+        recovered = await recovery.load(self._settings.kafka, assigned, self._checkpoints)
         self._tally.unreadable(recovered.unreadable)
         if self._serving is not None:
             await asyncio.shield(self._serving)
@@ -267,7 +281,7 @@ class Worker:
             mine = {tp.partition for tp in assigned if tp.topic in door.topics}
             stream = door.corridor.half.stream
             door.open_at(epoch, recovered.beginnings)
-            past = partial(recovery.past, self._settings.kafka, GROUP, door.topics[0])
+            past = partial(recovery.past, self._settings.kafka, self._group, door.topics[0])
             self._tally.unreadable(await door.corridor.enter(epoch, recovered.loaded.of(stream, mine), past))
             self._health.loaded(stream, door.corridor.is_loaded)
         self._horizon.decides({tp.partition for tp in assigned if tp.topic == Topic.FINDINGS})
@@ -312,9 +326,9 @@ class Worker:
         _log.info("%s: %s, bundle %s on %s (%s)", news.task, news.result, news.bundle or "none", news.rung, news.why)
 
 
-def _faust_app(settings: Settings) -> faust.App:
+def _faust_app(settings: Settings, group: str) -> faust.App:
     return faust.App(
-        GROUP,
+        group,
         broker=";".join(f"kafka://{address}" for address in settings.kafka.split(",")),
         datadir=str(settings.state / "faust"),
         web_enabled=False,
@@ -325,7 +339,7 @@ def _faust_app(settings: Settings) -> faust.App:
         stream_wait_empty=False,
         stream_buffer_maxsize=_STREAM_BUFFER,
         table_standby_replicas=0,
-        consumer_group_instance_id=f"{GROUP}-{settings.worker_id}",
+        consumer_group_instance_id=f"{group}-{settings.worker_id}",
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=MAX_MESSAGE_BYTES,
         producer_max_request_size=MAX_MESSAGE_BYTES,

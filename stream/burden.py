@@ -19,11 +19,11 @@ from statistics import median
 from kafka.errors import KafkaError
 
 from stream import config
-from stream.rehearsal.readback import marks_at, records_since, span
+from stream.rehearsal.readback import ago_ms, marks_at, records_since, span
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
-from vitals.clock import SystemClock, utc_day
+from vitals.clock import utc_day
 from vitals.conditions import Condition, Kind
 from vitals.errors import Fault, Unusable
 from vitals.events import Label
@@ -96,9 +96,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kafka", help="broker, host:port (default: WARDWATCH_KAFKA)")
     parser.add_argument("--beds", action="store_true", help="by bed as well: names patients")
     asked = parser.parse_args(argv)
-    since_ms = SystemClock().now_us() // 1000 - round(asked.last.total_seconds() * 1000)
     try:
-        found = read(asked.kafka or config.read(os.environ).kafka, since_ms)
+        found = read(asked.kafka or config.read(os.environ).kafka, ago_ms(asked.last))
     except (Fault, KafkaError, config.SettingError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

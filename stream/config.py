@@ -22,6 +22,7 @@ class Role(enum.StrEnum):
     OBSERVE = "observe"
     DECIDE = "decide"
     BOARD = "board"
+    SHADOW = "shadow"  # decides under rules that are only tried: docs/alarms.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class Setting:
 
 TABLE: Final = (
     Setting(field="kafka", meaning="broker addresses, host:port[,host:port]", default="127.0.0.1:9092"),
-    Setting(field="role", meaning="all, observe, decide or board", default="all"),
+    Setting(field="role", meaning="all, observe, decide, board or shadow", default="all"),
     Setting(field="worker_id", meaning="stable name of this process (static membership)", default=""),
     Setting(field="http_host", meaning="address of board, /metrics and /health", default="127.0.0.1"),
     Setting(field="http_port", meaning="port of board, /metrics and /health", default="8080", lower=0, upper=65535),

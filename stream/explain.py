@@ -3,12 +3,14 @@
 Shown are its steps with their places in the log, the finding that raised it with the record it was found in and the
 records of the signal behind it, the model and the rung that scored it, the limit in force and who had moved it. Then
 the findings and commands of its patient are decided once more by the code that runs here, and every step is held
-against what was written, byte by byte.
+against what was written, byte by byte. Where other code had decided, its version is the one thing that may differ: the
+rest of a step has to be the same, and where it is not, that is said of the code and not of the log.
 """
 
 from __future__ import annotations
 
 import argparse
+import enum
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,9 +19,11 @@ from datetime import timedelta
 from typing import Final
 
 from kafka.errors import KafkaError
+from msgspec.structs import replace
 
 from stream import config
 from stream.alerting import Deciding
+from stream.codeversion import CODE
 from stream.rehearsal.readback import places_at, records_since, span
 from stream.reliving import Event, events, live
 from stream.topics import Topic
@@ -40,6 +44,16 @@ _SOURCE: Final = {
 }
 
 
+class Outcome(enum.StrEnum):
+    """What came of deciding a step again."""
+
+    SAME = "the same bytes"
+    SAME_BY_OTHER_CODE = "the same but for the code"
+    ABSENT = "does not come out again"
+    CHANGED_BY_CODE = "comes out otherwise: it was decided by other code"
+    DIFFERENT = "DIFFERS"
+
+
 @dataclass(slots=True)
 class Written:
     """A step of the alarm as it lies in ``alerts.v1``."""
@@ -49,23 +63,40 @@ class Written:
     value: bytes
     step: AlertTransition
 
+    def against(self, again: AlertTransition | None) -> Outcome:
+        """What it says beside what comes out ``again``."""
+        if again is None:
+            return Outcome.ABSENT
+        if codec.encode(again) == self.value:
+            return Outcome.SAME
+        if again.code == self.step.code:
+            return Outcome.DIFFERENT
+        return (
+            Outcome.SAME_BY_OTHER_CODE if replace(again, code=self.step.code) == self.step else Outcome.CHANGED_BY_CODE
+        )
+
 
 @dataclass(slots=True)
 class Explanation:
-    """``again``: of each step, by its number, the bytes that it comes out as now. ``found_at``: the record of the
+    """``again``: of each step, by its number, what it comes out as now. ``found_at``: the record of the
     finding that raised it; ``from_records``: those that completed its window; ``moved``: limits that people had moved.
     """
 
     written: list[Written]
-    again: dict[int, bytes] = field(default_factory=dict)
+    again: dict[int, AlertTransition] = field(default_factory=dict)
     found_at: list[tuple[int, int]] = field(default_factory=list)
     from_records: list[tuple[int, int]] = field(default_factory=list)
     moved: list[AlertTransition] = field(default_factory=list)
 
     @property
+    def outcomes(self) -> list[Outcome]:
+        """Of each step, what came of deciding it again."""
+        return [one.against(self.again.get(one.step.step)) for one in self.written]
+
+    @property
     def same(self) -> int:
-        """How many steps come out again to the byte."""
-        return sum(self.again.get(one.step.step) == one.value for one in self.written)
+        """How many steps come out again: to the byte, or by other code to the byte but for its version."""
+        return sum(outcome in {Outcome.SAME, Outcome.SAME_BY_OTHER_CODE} for outcome in self.outcomes)
 
 
 def explain(bootstrap: str, alert_id: str, unit: Unit, before: timedelta) -> Explanation | None:
@@ -88,12 +119,10 @@ def explain(bootstrap: str, alert_id: str, unit: Unit, before: timedelta) -> Exp
             told.found_at.append((event.partition, event.offset))
         for step in live(deciding, event):
             if step.alert_id == alert_id:
-                told.again[step.step] = codec.encode(step)
+                told.again[step.step] = step
             elif step.event is AlertEvent.LIMITED and step.time_us <= first.time_us:
                 told.moved.append(step)
-    told.again |= {
-        s.step: codec.encode(s) for s in deciding.tick(_last_us(written)).transitions if s.alert_id == alert_id
-    }
+    told.again |= {s.step: s for s in deciding.tick(_last_us(written)).transitions if s.alert_id == alert_id}
     if ref is not None and first.input_ms:
         told.from_records = places_at(bootstrap, _SOURCE[ref.task], first.input_ms)
     return told
@@ -113,15 +142,15 @@ def report(told: Explanation) -> Iterator[str]:
             yield f"    in {Topic.FINDINGS} at {_places(told.found_at)}, from {topic} at {_places(told.from_records)}"
     for moved in told.moved:
         yield f"  {_time(moved.time_us)} {moved.text}, by {moved.who} ({moved.role}){_because(moved)}"
-    yield f"  decided by rules and limits {first.rules or '(not written down)'}"
-    for one in told.written:
+    unknown = "(not written down)"
+    yield f"  decided by rules and limits {first.rules or unknown}, code {first.code or unknown}"
+    for one, outcome in zip(told.written, told.outcomes, strict=True):
         step = one.step
         by = f" by {step.who} ({step.role}){_because(step)}" if step.who else ""
-        again = told.again.get(step.step)
-        verdict = "the same bytes" if again == one.value else "does not come out again" if again is None else "DIFFERS"
         where = f"{Topic.ALERTS}/{one.partition}@{one.offset}"
-        yield f"  step {step.step} {_time(step.time_us)} {step.event}{by}: {where}, {verdict}"
-    yield f"{told.same} of {len(told.written)} steps come out of the log to the same bytes"
+        yield f"  step {step.step} {_time(step.time_us)} {step.event}{by}: {where}, {outcome}"
+    other = ", but for the version of the code" if Outcome.SAME_BY_OTHER_CODE in told.outcomes else ""
+    yield f"{told.same} of {len(told.written)} steps come out of the log to the same bytes{other}"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -143,7 +172,7 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write("no alarm of this name lies in the log\n")
         return 1
     sys.stdout.writelines(f"{line}\n" for line in report(told))
-    sys.stdout.write(f"decided again by rules and limits {unit.version}\n")
+    sys.stdout.write(f"decided again by rules and limits {unit.version}, code {CODE}\n")
     return 0 if told.same == len(told.written) else 1
 
 

@@ -14,7 +14,7 @@ _LATENCY_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.
 _STAGE_S: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
-Process = Literal["worker", "self-test"]
+Process = Literal["worker", "self-test", "shadow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,21 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
         process="self-test",
     ),
     MetricSpec("wardwatch_notify_backlog", "gauge", ("sink",), "notifications not yet delivered"),
+    MetricSpec("wardwatch_board_pages", "gauge", (), "pages of the board that are open and not hidden"),
+    MetricSpec(
+        "wardwatch_shadow_alerts_total",
+        "counter",
+        ("condition", "priority", "event"),
+        "alert transitions of rules that are only tried: nobody is told",
+        process="shadow",
+    ),
+    MetricSpec(
+        "wardwatch_shadow_lag_records",
+        "gauge",
+        ("topic",),
+        "records in the log that the shadow has not taken",
+        process="shadow",
+    ),
 )
 
 

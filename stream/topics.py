@@ -52,8 +52,10 @@ class Topic(enum.StrEnum):
     LABELS = "labels.v1"
     COMMANDS = "commands.v1"
     AUDIT = "audit.v1"
+    SHADOW = "shadow.v1"
     RELEASES = "releases.v1"
     CHECKPOINTS = "checkpoints.v1"
+    SHADOW_CHECKPOINTS = "shadow-checkpoints.v1"
     DEAD_LETTER = "dead-letter.v1"
 
 
@@ -74,7 +76,11 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.LABELS: TopicSpec("patient", events.Label, "board, importers", "trainer", _kept_days(365)),
     Topic.COMMANDS: TopicSpec("patient", events.Command, "board", "decide", _kept_days(90)),
     Topic.AUDIT: TopicSpec("patient", audit.AuditEntry, "decide", "people", _kept_days(3650)),
+    Topic.SHADOW: TopicSpec("patient", alerts.AlertTransition, "shadow", "people", _kept_days(90)),
     Topic.RELEASES: TopicSpec("task", events.ModelRelease, "trainer", "observe", dict(_KEEP_NEWEST)),
     Topic.CHECKPOINTS: TopicSpec("owner and incarnation", events.Checkpoint, "worker", "worker", dict(_KEEP_NEWEST)),
+    Topic.SHADOW_CHECKPOINTS: TopicSpec(
+        "owner and incarnation", events.Checkpoint, "shadow", "shadow", dict(_KEEP_NEWEST)
+    ),
     Topic.DEAD_LETTER: TopicSpec("as the record", events.DeadLetter, "observe", "people", _kept_days(30)),
 }

@@ -3,6 +3,9 @@
 The findings and commands of the last days are decided twice, by the rules now in force and by those of the file, and
 the alarms held against each other: one that has no alarm of its condition at the same time on the other side was gained
 or lost. Nothing is told to anybody. What a rule would have done is known before it calls anyone.
+
+``--shadow`` instead of a file decides nothing: what was told is held against what a worker of the role ``shadow`` has
+written meanwhile, since it runs under its present rules.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import sys
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -21,16 +25,18 @@ from kafka.errors import KafkaError
 
 from stream import config
 from stream.alerting import Deciding
-from stream.rehearsal.readback import span
+from stream.rehearsal.readback import ago_ms, marks_at, records_since, span
 from stream.reliving import Event, events, live
+from stream.topics import Topic
+from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
-from vitals.clock import SystemClock, utc_day
+from vitals.clock import utc_day
 from vitals.conditions import Condition
-from vitals.errors import Fault
+from vitals.errors import Fault, Unusable
 from vitals.findings import Findings
 from vitals.selftest import is_self_test
 from vitals.unit import Unit, UnitError
-from vitals.units import US_PER_S
+from vitals.units import US_PER_MS, US_PER_S
 
 _HOUR_US: Final = 3600 * US_PER_S
 _FOR_EVER_US: Final = 1 << 62
@@ -68,11 +74,24 @@ class Course:
 
 @dataclass(slots=True)
 class Comparison:
-    """Alarms under the rules ``now`` and ``then``. ``heard``: hours in which there were findings, by patient."""
+    """Alarms under the rules ``now`` and ``then``, by their versions. ``heard``: hours in which there were findings, by
+    patient.
+    """
 
+    rules_now: str
+    rules_then: str
     now: Course = field(default_factory=Course)
     then: Course = field(default_factory=Course)
     heard: set[tuple[str, int]] = field(default_factory=set)
+
+    def hear(self, findings: Findings) -> None:
+        """Note whose hours these findings are of."""
+        for table in findings.tables:
+            self.heard.update(
+                (table.patients[row], us // _HOUR_US)
+                for row, us in zip(table.row, table.end_us, strict=True)
+                if not is_self_test(table.patients[row])
+            )
 
     @property
     def gained(self) -> list[Episode]:
@@ -87,18 +106,34 @@ class Comparison:
 
 def compare(log: Iterable[Event], now: Unit, then: Unit) -> Comparison:
     """Decide ``log`` by both units."""
-    found = Comparison()
+    found = Comparison(now.version, then.version)
     sides: dict[int, tuple[Deciding, Deciding]] = defaultdict(lambda: (Deciding(now), Deciding(then)))
     for event in log:
         for course, deciding in zip((found.now, found.then), sides[event.partition], strict=True):
             course.take(live(deciding, event))
         if isinstance(event.said, Findings):
-            for table in event.said.tables:
-                found.heard.update(
-                    (table.patients[row], us // _HOUR_US)
-                    for row, us in zip(table.row, table.end_us, strict=True)
-                    if not is_self_test(table.patients[row])
-                )
+            found.hear(event.said)
+    return found
+
+
+def shadowed(bootstrap: str, since_ms: int) -> Comparison:
+    """What was told since ``since_ms`` (the broker's clock) beside what the shadow would have told, both from the event
+    time of the shadow's first word under its present rules. Raises ``Fault``: the shadow is silent, or a log cannot be
+    read to its end.
+    """
+    would = list(_told(bootstrap, Topic.SHADOW, since_ms))
+    if not would:
+        raise Fault("in this time no shadow has told anything")
+    then = max(would, key=lambda step: step.time_us).rules
+    began_us = min(step.time_us for step in would if step.rules == then)
+    was = [step for step in _told(bootstrap, Topic.ALERTS, since_ms) if step.time_us >= began_us]
+    found = Comparison(max(was, key=lambda step: step.time_us).rules if was else "(nothing told)", then)
+    found.now.take(was)
+    found.then.take(step for step in would if step.time_us >= began_us)
+    heard_since = marks_at(bootstrap, Topic.FINDINGS, max(since_ms, began_us // US_PER_MS))
+    for record in records_since(bootstrap, Topic.FINDINGS, heard_since):
+        with suppress(Unusable):
+            found.hear(codec.decode(Findings, record.value or b""))
     return found
 
 
@@ -120,7 +155,9 @@ def report(found: Comparison, *, by_bed: bool) -> Iterator[str]:
 def main(argv: Sequence[str]) -> int:
     """Exit status 0 when the log was read to its end."""
     parser = argparse.ArgumentParser(prog="python -m stream whatif", description=__doc__)
-    parser.add_argument("--unit", required=True, metavar="FILE", help="the other rules (docs/alarms.md)")
+    other = parser.add_mutually_exclusive_group(required=True)
+    other.add_argument("--unit", metavar="FILE", help="the other rules (docs/alarms.md)")
+    other.add_argument("--shadow", action="store_true", help="the rules of the shadow, by what it has written")
     parser.add_argument("--now", metavar="FILE", help="the rules in force (default: WARDWATCH_UNIT)")
     parser.add_argument("--last", type=span, default=timedelta(days=7), metavar="SPAN", help="30m, 12h or 7d")
     parser.add_argument("--kafka", help="broker, host:port (default: WARDWATCH_KAFKA)")
@@ -128,15 +165,26 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.parse_args(argv)
     try:
         settings = config.read(os.environ)
-        now, then = config.unit_in(asked.now or settings.unit), config.unit_in(asked.unit)
-        since_ms = SystemClock().now_us() // 1000 - round(asked.last.total_seconds() * 1000)
-        found = compare(events(asked.kafka or settings.kafka, since_ms), now, then)
+        kafka = asked.kafka or settings.kafka
+        since_ms = ago_ms(asked.last)
+        if asked.shadow:
+            found = shadowed(kafka, since_ms)
+        else:
+            now, then = config.unit_in(asked.now or settings.unit), config.unit_in(asked.unit)
+            found = compare(events(kafka, since_ms), now, then)
     except (Fault, KafkaError, OSError, UnitError, config.SettingError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"rules and limits {now.version} now, {then.version} then\n\n")
+    sys.stdout.write(f"rules and limits {found.rules_now} now, {found.rules_then} then\n\n")
     sys.stdout.writelines(f"{line}\n" for line in report(found, by_bed=asked.beds))
     return 0
+
+
+def _told(bootstrap: str, topic: Topic, since_ms: int) -> Iterator[AlertTransition]:
+    """Steps, those of one patient in their order."""
+    for record in records_since(bootstrap, topic, marks_at(bootstrap, topic, since_ms)):
+        with suppress(Unusable):
+            yield codec.decode(AlertTransition, record.value or b"")
 
 
 def _alone(of: Iterable[Episode], others: Iterable[Episode]) -> list[Episode]:

@@ -206,7 +206,7 @@ class AlertTransition(Wire, frozen=True, tag="alert", tag_field="type"):
     when the condition began, before any delay; ``time_us``: event time of the step (of a command: when it was given,
     of a timer: when it was due). ``input_ms``: broker time of the record that completed the deciding window, 0 where
     none did. ``escalation``: how many further people must be told. ``until_us``: end of a pause or snooze, else 0.
-    ``rules``: version of the rules and limits that decided it (``Unit.version``).
+    ``rules``: version of the rules and limits that decided it (``Unit.version``); ``code``: of the code that did.
     """
 
     alert_id: str
@@ -229,6 +229,7 @@ class AlertTransition(Wire, frozen=True, tag="alert", tag_field="type"):
     role: str = ""
     reason: str = ""
     rules: str = ""
+    code: str = ""
 
 
 def alert_id(patient: str, condition: Condition, onset_us: int) -> str:

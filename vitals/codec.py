@@ -77,8 +77,3 @@ def _where(error: Exception) -> str:
     """The path in the schema, which holds no content: a key of a map stands there as dots."""
     _, there, path = str(error).rpartition(" - at ")
     return f"at {path}" if there else "at the root"
-
-
-def json_schema(kind: type[Wire]) -> dict[str, object]:
-    """JSON Schema of one event."""
-    return msgspec.json.schema(kind)

@@ -23,7 +23,9 @@ def _sources() -> str:
 
 
 _FOLDER: Final = Path(__file__).parent
-_KEPT: Final = f"kernels-{_sources()}"
+SOURCES: Final = _sources()
+"""Sixteen hex digits that differ between any two states of ``vitals``."""
+_KEPT: Final = f"kernels-{SOURCES}"
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -47,14 +47,15 @@ class Cause:
 
 
 class Bed:
-    """One patient's record (a view of ``BED``) with the name that belongs to it."""
+    """One patient's record (a view of ``BED``) with the name that belongs to it. ``code``: version of what decides."""
 
-    __slots__ = ("patient", "record", "unit")
+    __slots__ = ("code", "patient", "record", "unit")
 
-    def __init__(self, patient: str, record: Any, unit: Unit) -> None:
+    def __init__(self, patient: str, record: Any, unit: Unit, code: str) -> None:
         self.patient = patient
         self.record = record
         self.unit = unit
+        self.code = code
 
     def state(self, c: int) -> State:
         """State of condition ``c``."""
@@ -158,6 +159,7 @@ class Bed:
             role=person.role,
             reason=person.reason,
             rules=self.unit.version,
+            code=self.code,
         )
 
     def _due_us(self, c: int, state: State, time_us: int) -> int:
@@ -196,6 +198,7 @@ class Bed:
             role=person.role,
             reason=person.reason,
             rules=self.unit.version,
+            code=self.code,
         )
 
 

@@ -21,8 +21,3 @@ LATEST_US = 4_102_444_800 * US_PER_S  # 2100-01-01
 def mg_dl_from_mmol_l(glucose_mmol_l: float) -> float:
     """Mass concentration of glucose from its amount concentration."""
     return glucose_mmol_l * MG_DL_PER_MMOL_L
-
-
-def mmol_l_from_mg_dl(glucose_mg_dl: float) -> float:
-    """Amount concentration of glucose from its mass concentration."""
-    return glucose_mg_dl / MG_DL_PER_MMOL_L

@@ -8,7 +8,8 @@ own corridors know it a little earlier) and the findings made of them were decid
 While a broker is away the gateways keep what they have, and need a moment to send it when it is back.
 
 Nobody waits for ever: when the moment has not moved for ``patience_s``, somebody who should observe does not, and a
-ward that nobody watches is told so.
+ward that nobody watches is told so. Only a process that ``may_lag``, whose alarms nobody waits for, takes the time it
+takes to decide what was found.
 """
 
 from __future__ import annotations
@@ -49,8 +50,11 @@ _FOUND: Final = [TopicPartition(Topic.FINDINGS.value, p) for p in range(PARTITIO
 class Horizon:
     """See the head of this file. ``taken``: how far our own corridors are, next offsets."""
 
-    def __init__(self, clock: Clock, taken: Callable[[], Offsets], *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, clock: Clock, taken: Callable[[], Offsets], *, patience_s: float = PATIENCE_S, may_lag: bool = False
+    ) -> None:
         self._clock = clock
+        self._may_lag = may_lag
         self._patience_us = round(patience_s * US_PER_S)
         self._taken = taken
         self._mine: list[TopicPartition] = []
@@ -64,7 +68,8 @@ class Horizon:
     def until_us(self) -> int:
         """Time that has passed for the alarms."""
         now_us = self._clock.now_us()
-        if now_us - self._moved_us > self._patience_us:
+        is_behind = self._may_lag and len(self._found) > 0
+        if now_us - self._moved_us > self._patience_us and not is_behind:
             return max(self._reached_us, now_us - self._patience_us) - _ON_THE_WAY_US
         return self._reached_us - _ON_THE_WAY_US
 
@@ -102,8 +107,8 @@ class Horizon:
             while notes and notes[0][0] < now_us - self._patience_us:
                 notes.popleft()
 
-    async def follow(self, kafka: str, group: str) -> None:
-        """Look and note; never returns."""
+    async def follow(self, kafka: str, observers: str, own: str) -> None:
+        """Look and note; never returns. ``observers``, ``own``: the groups that observe and that decide here."""
         consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, request_timeout_ms=_TIMEOUT_MS)
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka, request_timeout_ms=_TIMEOUT_MS)
         try:
@@ -113,7 +118,10 @@ class Horizon:
                 await asyncio.sleep(_LOOK_S)
                 now_us = self._clock.now_us()
                 try:
-                    known = await admin.list_consumer_group_offsets(group)
+                    known = await admin.list_consumer_group_offsets(observers)
+                    if own != observers:
+                        mine = await admin.list_consumer_group_offsets(own)
+                        known = {tp: at for tp, at in known.items() if tp in _WATCHED} | mine
                     taken = {**{tp: at.offset for tp, at in known.items()}, **self._taken()}
                     self.note(now_us, taken, await consumer.end_offsets([*_WATCHED, *_FOUND]))
                 except KafkaError as error:

@@ -44,9 +44,9 @@ class Recovered:
     unreadable: int = 0
 
 
-async def load(kafka: str, assigned: Collection[TopicPartition]) -> Recovered:
-    """Everything that was saved for ``assigned``. Raises ``Fault`` when the topic cannot be read to its end."""
-    wanted = [TopicPartition(Topic.CHECKPOINTS.value, p) for p in sorted({tp.partition for tp in assigned})]
+async def load(kafka: str, assigned: Collection[TopicPartition], topic: Topic = Topic.CHECKPOINTS) -> Recovered:
+    """Everything that ``topic`` holds for ``assigned``. Raises ``Fault`` when it cannot be read to its end."""
+    wanted = [TopicPartition(topic.value, p) for p in sorted({tp.partition for tp in assigned})]
     if not wanted:
         return Recovered()
     consumer = AIOKafkaConsumer(

@@ -15,7 +15,9 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 from stream.topics import MAX_MESSAGE_BYTES, PARTITIONS, Topic
 from stream.web.reader import offsets_at
+from vitals.clock import SystemClock
 from vitals.errors import Fault
+from vitals.units import US_PER_MS
 
 Marks = dict[TopicPartition, int]
 
@@ -53,6 +55,11 @@ def span(text: str) -> timedelta:
     if found is None:
         raise argparse.ArgumentTypeError("30m, 12h or 7d")
     return timedelta(**{_SPANS[found[2]]: int(found[1])})
+
+
+def ago_ms(back: timedelta) -> int:
+    """The broker's clock so long ago, if it goes as ours does."""
+    return SystemClock().now_us() // US_PER_MS - round(back.total_seconds() * 1000)
 
 
 def records_since(bootstrap: str, topic: Topic, since: Marks) -> Iterator[ConsumerRecord]:

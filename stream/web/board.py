@@ -23,13 +23,15 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from stream.metrics import Metrics
 from stream.topics import Topic
 from stream.web import tiles
 from stream.web.commands import REQUESTS, CommandDesk, NotYours, parse
 from stream.web.reader import Reader, Report, Taken
+from stream.web.receipts import Receipts
 from stream.web.tracereader import TraceReader
 from stream.web.traces import Traces
-from stream.web.viewer import Viewer, parse_view
+from stream.web.viewer import Viewer, parse_said, parse_view
 from stream.web.ward import Ward
 from vitals import codec
 from vitals.alerts import AlertTransition
@@ -88,6 +90,7 @@ class BoardServer:
         self,
         kafka: str,
         clock: Clock,
+        metrics: Metrics,
         *,
         unit: Unit = FACTORY,
         tick_s: float = TICK_S,
@@ -103,6 +106,7 @@ class BoardServer:
         self._desk = CommandDesk(kafka, clock)
         self._files = {path.name: _file(path) for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES}
         self._viewers: set[Viewer] = set()
+        self._receipts = Receipts(metrics, clock)
         self._stopping = False
         self._last_tidy_us = clock.now_us()
         self._readers: list[Reader | TraceReader] = []
@@ -204,6 +208,7 @@ class BoardServer:
         await socket.prepare(request)
         viewer = Viewer(self.ward, self.traces)
         self._viewers.add(viewer)
+        self._count_pages()
         asked = asyncio.Event()
         telling = asyncio.create_task(self._tell(request, socket, viewer, asked))
         try:
@@ -211,13 +216,20 @@ class BoardServer:
                 if message.type is not WSMsgType.TEXT:
                     break
                 try:
-                    viewer.view = parse_view(message.data)
-                    asked.set()
+                    said = parse_said(message.data)
                 except ValueError:
                     await socket.close(code=WSCloseCode.POLICY_VIOLATION)
+                    break
+                if isinstance(said, tiles.Seen):
+                    self._receipts.shown(said.shown)
+                else:
+                    viewer.view = said
+                    self._count_pages()
+                    asked.set()
         finally:
             telling.cancel()
             self._viewers.discard(viewer)
+            self._count_pages()
             self._put_on_view()
         return socket
 
@@ -228,6 +240,8 @@ class BoardServer:
             while not self._stopping:
                 frames, traces = viewer.next_frames()
                 self._put_on_view()
+                if not viewer.view.hidden:
+                    self._receipts.sent(viewer.alarms)
                 async with asyncio.timeout(self._send_deadline_s):
                     for frame in frames:
                         await socket.send_str(frame.decode())
@@ -243,6 +257,9 @@ class BoardServer:
             # a browser that takes nothing for so long will not take a farewell either
             if request.transport is not None:
                 request.transport.abort()
+
+    def _count_pages(self) -> None:
+        self._receipts.pages(sum(not viewer.view.hidden for viewer in self._viewers))
 
     def _put_on_view(self) -> None:
         self.traces.show({name for viewer in self._viewers for name in viewer.names})

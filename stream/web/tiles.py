@@ -5,8 +5,10 @@ JSON with camelCase names; times are microseconds since 1970. A section that has
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 
 class Shown(msgspec.Struct, frozen=True, rename="camel"):
@@ -78,6 +80,7 @@ class AlarmShown(Shown, frozen=True):
     """One alarm that is not over: present, or latched until a person has seen it."""
 
     alert_id: str
+    step: int
     key: int
     bed: str
     condition: str
@@ -92,6 +95,7 @@ class AlarmShown(Shown, frozen=True):
     until_us: int
     who: str
     role: str
+    reason: str
     measure: str
     value: float | None
     limit: float | None
@@ -172,10 +176,17 @@ class Snapshot(Shown, frozen=True):
     beds: list[BedShown]
 
 
-class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """What a browser asks to see."""
+class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag="view", tag_field="type"):
+    """What a browser asks to see. ``hidden``: nobody can see it now, behind another window or tab."""
 
     page: int = 0
     size: int = 16
     order: str = "bed"
     find: str = ""
+    hidden: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="seen", tag_field="type"):
+    """What a browser has shown since it last said so: alarm ids, each with its step."""
+
+    shown: Annotated[list[tuple[Annotated[str, Meta(max_length=64)], int]], Meta(max_length=64)]

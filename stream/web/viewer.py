@@ -24,11 +24,21 @@ _SAY_THE_TIME_US: Final = US_PER_S
 
 _encode = msgspec.json.Encoder().encode
 _decode_view = msgspec.json.Decoder(tiles.View).decode
+_decode_said = msgspec.json.Decoder(tiles.View | tiles.Seen).decode
+
+
+def parse_said(text: str | bytes) -> tiles.View | tiles.Seen:
+    """What a browser says on its socket. Raises ``ValueError`` for anything else."""
+    said = _decode_said(text)
+    return _checked(said) if isinstance(said, tiles.View) else said
 
 
 def parse_view(text: str | bytes) -> tiles.View:
-    """What a browser asks to see. Raises ``ValueError`` for anything else."""
-    view = _decode_view(text)
+    """What somebody asks to see. Raises ``ValueError`` for anything else."""
+    return _checked(_decode_view(text))
+
+
+def _checked(view: tiles.View) -> tiles.View:
     if not (0 <= view.page <= 100_000 and 1 <= view.size <= MAX_PAGE and len(view.find) <= 100):
         raise ValueError("out of bounds")
     if view.order not in (BED_ORDER, URGENCY_ORDER):
@@ -49,6 +59,8 @@ class Viewer:
         self.view = tiles.View()
         self.names: list[str] = []
         """Beds on the page."""
+        self.alarms: list[tiles.AlarmShown] = []
+        """Alarms that it lists."""
 
     def next_frames(self) -> tuple[list[bytes], bytes | None]:
         """JSON frames in the order they must arrive, then the traces, if there is anything to say.
@@ -57,6 +69,7 @@ class Viewer:
         """
         frames: list[bytes] = []
         ward_frame, self.names = self._ward.frame(self.view)
+        self.alarms = ward_frame.alarms
         if ward_frame != self._last_ward:
             frames.append(_encode(ward_frame))
             self._last_ward = ward_frame

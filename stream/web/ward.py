@@ -253,6 +253,7 @@ class Ward:
         evidence = alarm.evidence
         return tiles.AlarmShown(
             alert_id=alarm.alert_id,
+            step=alarm.step,
             key=self._beds.index.get(alarm.patient, -1),
             bed=alarm.patient,
             condition=alarm.condition or "",
@@ -267,6 +268,7 @@ class Ward:
             until_us=alarm.until_us,
             who=alarm.who,
             role=alarm.role,
+            reason=alarm.reason,
             measure=evidence.measure if evidence else "",
             value=evidence.value if evidence else None,
             limit=evidence.limit if evidence else None,

@@ -10,7 +10,6 @@ import lzma
 import tempfile
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import numpy as np
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from stream import redrive
+from stream import bedsnapshot, redrive
 from stream.agents.door import record_of
 from stream.alerting import Deciding
 from stream.checkpoint import Owners
@@ -256,8 +255,7 @@ def _alarms_of_one() -> bytes:
 
 def _alarms(data: bytes) -> None:
     deciding = Deciding()
-    sealed = b"WWDECID1" + zlib.crc32(data).to_bytes(4, "little") + data
-    for state in (data, sealed):
+    for state in (data, bedsnapshot.sealed(data)):
         with suppress(ValueError):
             deciding.restore(state)
             deciding.tick(NOW_US)

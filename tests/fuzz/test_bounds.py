@@ -20,8 +20,9 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from stream import imagestore, ingest
+from stream import bedsnapshot, imagestore, ingest
 from stream.alerting import Deciding
+from stream.bedsnapshot import Saved
 from stream.imagestore import ImageStore, decoded
 from stream.patients import PatientRows
 from tests.support.bad_input import chunk, image
@@ -29,6 +30,7 @@ from vitals import codec
 from vitals.errors import Reason, Unusable
 from vitals.events import Command, EcgBundle, GlucoseReading, ImagingEvent, Record, Wire
 from vitals.findings import Findings
+from vitals.unit import FACTORY
 from vitals.windows.ecg import EcgWindows
 
 NOW_US = 1_800_000_000_000_000
@@ -179,10 +181,9 @@ def test_a_snapshot_of_alarms_that_unpacks_to_gigabytes_is_not_unpacked() -> Non
     bomb = zlib.compress(bytes(500 * MB), 9)
     with little_memory():
         for patients in ([f"p{i}" for i in range(2)], [f"{i}" for i in range(200_000)]):
-            body = msgspec.msgpack.encode((patients, [], 0, bomb))
-            sealed = b"WWDECID1" + struct.pack("<I", zlib.crc32(body)) + body
-            with pytest.raises(ValueError, match="snapshot"):
-                Deciding().restore(sealed)
+            state = bedsnapshot.written(Saved(patients, [], 0, list(FACTORY.defaults), (0, ""), bomb))
+            with pytest.raises(ValueError, match=r"of another size than it says|of more alarms than a partition has"):
+                Deciding().restore(state)
 
 
 def test_a_snapshot_of_more_patients_than_rows_makes_no_row() -> None:

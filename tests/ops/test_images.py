@@ -19,8 +19,8 @@ from stream.config import TABLE
 from tests.support.deployed import ROOT, compose, heredoc, instructions, stages
 
 VARIABLES = {row.variable for row in TABLE}
-SERVICES = {"kafka", "topics", "worker", "trainer", "self-test", "prometheus", "alertmanager", "grafana"}
-OURS = {"topics": "serving", "worker": "serving", "trainer": "trainer", "self-test": "serving"}
+SERVICES = {"kafka", "topics", "worker", "shadow", "trainer", "self-test", "prometheus", "alertmanager", "grafana"}
+OURS = {"topics": "serving", "worker": "serving", "shadow": "serving", "trainer": "trainer", "self-test": "serving"}
 
 
 def _copied(stage: str) -> set[str]:
@@ -110,7 +110,7 @@ def test_images_of_others_are_pinned_and_kafka_is_the_version_of_the_tests() -> 
 
 def test_every_setting_in_compose_is_one_and_a_worker_starts_with_them() -> None:
     services = compose()["services"]
-    for name in ("topics", "worker"):
+    for name in ("topics", "worker", "shadow"):
         told = services[name]["environment"]
         assert set(told) <= VARIABLES
         config.read({variable: "" if value.startswith("${") else value for variable, value in told.items()})
@@ -149,7 +149,7 @@ def test_every_service_that_another_speaks_of_is_there() -> None:
         for lookup in found["dns_sd_configs"]
         for name in lookup["names"]
     }
-    assert names == {"worker", "self-test", "trainer", "alertmanager"}
+    assert names == {"worker", "shadow", "self-test", "trainer", "alertmanager"}
     assert names <= services.keys()
     receivers = re.findall(r"url: http://([\w-]+):", (ROOT / "monitoring" / "alertmanager.yml").read_text())
     assert {f"{name}:host-gateway" for name in receivers} == set(services["alertmanager"]["extra_hosts"])

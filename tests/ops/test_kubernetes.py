@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -175,6 +176,25 @@ def test_the_service_monitor_gives_the_job_the_name_that_the_rules_speak_of() ->
     assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} == {
         port["name"] for port in service["spec"]["ports"]
     }
+
+
+def test_the_shadow_is_valid_confined_and_can_reach_nobody_but_the_broker() -> None:
+    path = ROOT / "k8s" / "components" / "shadow" / "shadow.yaml"
+    service, network, shadow = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    for one in (service, network, shadow):
+        kubernetes_validate.validate(one, "1.34", strict=True)
+    template = pod_of(shadow)
+    for selector in (service["spec"]["selector"], network["spec"]["podSelector"]["matchLabels"]):
+        assert selector.items() <= template["metadata"]["labels"].items()
+    assert "worker" not in template["metadata"]["labels"].values(), "no way in to the board, no job of the ward's rules"
+    (container,) = template["spec"]["containers"]
+    told = {entry["name"]: entry.get("value", "kafka:9092") for entry in container["env"]}
+    assert config.read(told).role is config.Role.SHADOW
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {told["WARDWATCH_STATE"], str(Path(told["WARDWATCH_UNIT"]).parent), "/tmp"} == mounted
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    reached = [to["podSelector"] for rule in network["spec"]["egress"] for to in rule["to"] if "podSelector" in to]
+    assert reached == [{"matchLabels": {"app.kubernetes.io/name": "kafka"}}]
 
 
 def _containers(pod: dict[str, Any]) -> list[dict[str, Any]]:

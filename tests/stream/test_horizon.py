@@ -92,3 +92,25 @@ def test_a_ward_that_nobody_observes_is_told_so_after_half_a_minute() -> None:
     for _ in range(10):
         seen.look()
     assert seen.horizon.until_us() / US_PER_S + ON_THE_WAY_S == seen.clock.now_us() / US_PER_S - 30
+
+
+def test_one_whom_nobody_waits_for_takes_its_time_to_decide_what_was_found() -> None:
+    patient, lagging = Seen(), Seen()
+    lagging.horizon = Horizon(lagging.clock, lambda: lagging.decided, may_lag=True)
+    lagging.horizon.decides({0})
+    for seen in (patient, lagging):
+        seen.look()
+        before = seen.look()
+        seen.ends[FINDINGS] = 4
+        for _ in range(80):
+            seen.look()
+    assert patient.horizon.until_us() / US_PER_S + ON_THE_WAY_S > before + 0.5
+    assert lagging.horizon.until_us() / US_PER_S + ON_THE_WAY_S == before
+    lagging.decided[FINDINGS] = 4
+    assert lagging.look() > before
+    lagging.ends[ECG] = 7
+    for _ in range(80):
+        lagging.look()
+    assert lagging.horizon.until_us() / US_PER_S + ON_THE_WAY_S == lagging.clock.now_us() / US_PER_S - 30, (
+        "others are not waited for"
+    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from zlib import crc32
 
 from kafka import KafkaProducer
 
-from stream.topics import PARTITIONS, Topic
+from stream.topics import Topic
+from tests.support.topics import partition_of
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition, Evidence, FindingRef, Signal, alert_id
 from vitals.conditions import RULES, Condition
@@ -64,8 +64,10 @@ def publish(bootstrap: str, alerts: Sequence[AlertTransition]) -> None:
     """Writes the steps as the worker does, and waits until the broker has them."""
     with closing(KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0)) as producer:
         for alert in alerts:
-            partition = crc32(alert.patient.encode()) % PARTITIONS
             sent = producer.send(
-                Topic.ALERTS.value, codec.encode(alert), key=alert.patient.encode(), partition=partition
+                Topic.ALERTS.value,
+                codec.encode(alert),
+                key=alert.patient.encode(),
+                partition=partition_of(alert.patient),
             )
             sent.get(timeout=30)

@@ -16,8 +16,9 @@ class BoardHost:
 
     def __init__(self, kafka: str, port: int = 0) -> None:
         clock = SystemClock()
-        self.board = BoardServer(kafka, clock)
-        probes = probe_routes(Metrics().registry, Health(clock, 30.0))
+        self.metrics = Metrics()
+        self.board = BoardServer(kafka, clock, self.metrics)
+        probes = probe_routes(self.metrics.registry, Health(clock, 30.0))
         self._http = HttpServer("127.0.0.1", port, [*probes, *self.board.routes()])
         self.url = ""
 

@@ -88,23 +88,20 @@ def alertmanager(folder: Path, receiver: str) -> Iterator[Served]:
 def prometheus(folder: Path, target: str, alertmanager_address: str, self_test: str, trainer: str) -> Iterator[Served]:
     """Prometheus with ``monitoring/prometheus.yml`` and its rules; only addresses and intervals are others.
 
-    Without an address of a trainer there is none to ask.
+    Without an address of a trainer there is none to ask; a shadow there never is.
     """
-    others = {"self-test": self_test}
+    addresses = {"worker": target, "self-test": self_test, "trainer": trainer, "shadow": ""}
     (port,) = free_ports(1)
     written = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
     written["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "250ms")
     written["rule_files"] = [str(MONITORING / name) for name in written["rule_files"]]
     jobs = {job["job_name"]: job for job in written["scrape_configs"]}
-    assert jobs.keys() == {"worker", "self-test", "trainer"}
-    if trainer:
-        others["trainer"] = trainer
-    else:
-        written["scrape_configs"].remove(jobs.pop("trainer"))
+    assert jobs.keys() == addresses.keys()
     for name, job in jobs.items():
         for found in [key for key in job if key.endswith("_sd_configs")]:
             del job[found]
-        job["static_configs"] = [{"targets": [others.get(name, target).removeprefix("http://")]}]
+        job["static_configs"] = [{"targets": [addresses[name].removeprefix("http://")]}]
+    written["scrape_configs"] = [job for name, job in jobs.items() if addresses[name]]
     host = alertmanager_address.removeprefix("http://")
     written["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [host]}]}]
     config = folder / "prometheus.yml"

@@ -1,13 +1,19 @@
-"""Topics seen from outside: emptied before a test, read to their end after it."""
+"""Topics seen from outside: emptied before a test, written to, read to their end after it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
+from zlib import crc32
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import UnknownTopicOrPartitionError
+
+from stream.topics import PARTITIONS, Topic
+from vitals import codec
+from vitals.events import Wire
 
 _DEADLINE_S = 30.0
 
@@ -38,3 +44,16 @@ def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
             for batch in consumer.poll(timeout_ms=200).values():
                 records.extend(batch)
         return sorted(records, key=lambda r: (r.partition, r.offset))
+
+
+def partition_of(patient: str) -> int:
+    """Where everything that is decided of a patient lies."""
+    return crc32(patient.encode()) % PARTITIONS
+
+
+def write_of(bootstrap: str, topic: Topic, patient: str, said: Iterable[Wire]) -> None:
+    """What there is to say of a patient, in its order, where the decide half looks for it."""
+    with closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
+        for one in said:
+            producer.send(topic.value, codec.encode(one), key=patient.encode(), partition=partition_of(patient))
+        producer.flush()

@@ -15,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from stream.topics import Topic
+from stream.web.tiles import View
 from tests.support.boardhost import BoardHost
 from tests.support.chromium import chromium
 from tests.support.playedward import PlayedBed, PlayedWard, playing, simulated_beds
@@ -122,10 +123,78 @@ def test_acknowledged_in_the_browser_is_a_command_and_then_a_state(kafka_topics:
         until(browser, lambda: data_of(browser, tile("bed-02"), "signal") == "acknowledged")
         assert "ack N. Okafor" in text_of(browser, f"{tile('bed-02')} .alarm-time")
         assert not browser.find_element(By.CSS_SELECTOR, f"{tile('bed-02')} .ack").is_displayed()
+        assert not browser.find_element(By.CSS_SELECTOR, f"{tile('bed-02')} .why").is_displayed()
         (record,) = read_all(kafka_topics, Topic.COMMANDS)
         command = codec.decode(Command, record.value)
         assert (command.patient, command.action, command.who) == ("bed-02", "acknowledge", "N. Okafor")
-        assert command.role == "physician"
+        assert (command.role, command.reason) == ("physician", "")
+
+
+def test_who_acknowledges_may_say_why_by_one_more_tap_or_in_words(kafka_topics: str) -> None:
+    beds = simulated_beds(3)
+    with board_in_browser(kafka_topics, beds) as (played, _, browser):
+        for bed in beds[:2]:
+            raise_low_glucose(played, bed)
+        for bed in ("bed-01", "bed-02"):
+            until(browser, lambda bed=bed: data_of(browser, tile(bed), "alarm") == "high")
+        browser.find_element(By.CSS_SELECTOR, f"{tile('bed-01')} .why").click()
+        until(browser, lambda: browser.find_element(By.ID, "why").is_displayed())
+        assert text_of(browser, "#why-what") == "Glucose very low, bed bed-01"
+        usual = browser.find_elements(By.CSS_SELECTOR, "#why-usual button")
+        assert all(button.size["height"] >= 40 for button in usual), "for fingers"
+        next(button for button in usual if button.text == "Being treated").click()
+        say_who(browser, role="nurse")
+        until(browser, lambda: data_of(browser, tile("bed-01"), "signal") == "acknowledged")
+
+        browser.execute_script("document.querySelector(arguments[0]).focus()", tile("bed-02"))
+        browser.switch_to.active_element.send_keys("r")
+        until(browser, lambda: browser.find_element(By.ID, "why").is_displayed())
+        browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+        until(browser, lambda: not browser.find_element(By.ID, "why").is_displayed())
+        assert data_of(browser, tile("bed-02"), "signal") == "on", "going back acknowledges nothing"
+        browser.execute_script("document.querySelector(arguments[0]).focus()", tile("bed-02"))
+        browser.switch_to.active_element.send_keys("r")
+        for _ in range(len(usual)):
+            browser.switch_to.active_element.send_keys(Keys.TAB)
+        browser.switch_to.active_element.send_keys("juice given, asks for more", Keys.ENTER)
+        until(browser, lambda: data_of(browser, tile("bed-02"), "signal") == "acknowledged")
+
+        browser.find_element(By.CSS_SELECTOR, f"{tile('bed-02')} .name").click()
+        until(browser, lambda: "juice given, asks for more" in text_of(browser, "#details"))
+        said = [codec.decode(Command, r.value) for r in read_all(kafka_topics, Topic.COMMANDS)]
+        assert {(c.patient, c.action, c.who, c.role, c.reason) for c in said} == {
+            ("bed-01", "acknowledge", "N. Okafor", "nurse", "Being treated"),
+            ("bed-02", "acknowledge", "N. Okafor", "nurse", "juice given, asks for more"),
+        }
+
+
+def test_a_page_says_what_it_has_shown_and_one_that_is_not_looked_at_says_nothing(kafka_topics: str) -> None:
+    beds = simulated_beds(2)
+    with board_in_browser(kafka_topics, beds) as (played, host, browser):
+
+        def figure(name: str, **labels: str) -> float | None:
+            return host.metrics.registry.get_sample_value(name, labels)
+
+        def delivered() -> float | None:
+            return figure("wardwatch_notifications_total", sink="board", result="delivered")
+
+        assert figure("wardwatch_board_pages") == 1
+        raise_low_glucose(played, beds[0])
+        until(browser, lambda: delivered() == 1)
+        assert figure("wardwatch_notify_backlog", sink="board") == 0
+
+        board = browser.current_window_handle
+        browser.switch_to.new_window("tab")
+        raise_low_glucose(played, beds[1])
+        until(browser, lambda: len(host.board.ward.frame(View())[0].alarms) == 2)
+        until(browser, lambda: figure("wardwatch_board_pages") == 0)
+        assert delivered() == 1, "the page is open, behind another"
+        browser.close()
+        browser.switch_to.window(board)
+        until(browser, lambda: delivered() == 2)
+        assert figure("wardwatch_board_pages") == 1
+        browser.get("about:blank")
+        until(browser, lambda: figure("wardwatch_board_pages") == 0)
 
 
 def test_an_alarm_is_snoozed_and_its_limit_moved_in_the_details_of_its_bed(kafka_topics: str) -> None:

@@ -12,12 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp import WSMsgType, WSServerHandshakeError, web
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from stream.broker import free_ports
+from stream.metrics import Metrics
 from stream.web.board import BoardServer
+from tests.support.alarms import steps
 from tests.support.stay import CALM_RHYTHM, at, batch, record
+from vitals.alerts import AlertEvent
 from vitals.clock import SystemClock
 from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_QUANTILES, Task, Verdict
 
@@ -25,8 +28,10 @@ ACKNOWLEDGE = {"bed": "bed-1", "who": "N. Okafor", "role": "nurse", "alertId": "
 
 
 @asynccontextmanager
-async def board_at_work(**settings: float) -> AsyncIterator[tuple[BoardServer, TestClient]]:
-    board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), **settings)
+async def board_at_work(
+    metrics: Metrics | None = None, **settings: float
+) -> AsyncIterator[tuple[BoardServer, TestClient]]:
+    board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), metrics or Metrics(), **settings)
     app = web.Application()
     app.add_routes(board.routes())
     async with TestClient(TestServer(app)) as client:
@@ -193,12 +198,42 @@ def test_a_command_that_the_broker_did_not_take_is_not_said_to_be_recorded() -> 
 def test_a_message_that_is_no_view_ends_the_connection() -> None:
     async def test(_: BoardServer, client: TestClient) -> None:
         live = await client.ws_connect("/live")
-        await live.send_str('{"size": 1000}')
+        await live.send_str('{"type": "view", "size": 1000}')
         async for message in live:
             assert message.type is WSMsgType.TEXT
         assert live.close_code == 1008
 
     run(test)
+
+
+def test_what_a_page_has_shown_is_counted_once_and_a_hidden_page_is_none() -> None:
+    async def test() -> None:
+        metrics = Metrics()
+
+        def figure(name: str, **labels: str) -> float | None:
+            return metrics.registry.get_sample_value(name, labels)
+
+        (raised,) = steps(AlertEvent.RAISED)
+        async with board_at_work(metrics) as (board, client):
+            pages = [await client.ws_connect("/live") for _ in range(2)]
+            board.ward.take_alert(raised, at(1))
+            for page in pages:
+                await _told_of(page, raised.alert_id)
+            assert figure("wardwatch_board_pages") == 2
+            for page in pages:
+                await page.send_json({"type": "seen", "shown": [[raised.alert_id, raised.step]]})
+                await page.send_json({"type": "view", "hidden": True, "find": "nobody"})
+                await _told_of(page, '"matching":0')
+            assert figure("wardwatch_notifications_total", sink="board", result="delivered") == 1
+            assert figure("wardwatch_board_pages") == 0
+
+    asyncio.run(test())
+
+
+async def _told_of(page: ClientWebSocketResponse, word: str) -> None:
+    async with asyncio.timeout(5):
+        while word not in str(await page.receive_str()):
+            pass
 
 
 def test_stopping_says_good_bye_to_browsers() -> None:
@@ -219,7 +254,7 @@ def test_a_browser_that_does_not_read_costs_bounded_memory_and_is_let_go() -> No
         enter(board, 64)
         slow = await asyncio.get_running_loop().run_in_executor(None, _connect_and_never_read, client.port)
         live = await client.ws_connect("/live")
-        await live.send_str('{"size": 64}')
+        await live.send_str('{"type": "view", "size": 64}')
         manager = client.server.handler
         assert manager is not None
         most_waiting, told, began = 0, 0, time.monotonic()
@@ -247,7 +282,7 @@ def _connect_and_never_read(port: int | None) -> socket.socket:
     key = base64.b64encode(os.urandom(16)).decode()
     lines = ["GET /live HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade"]
     slow.sendall("\r\n".join([*lines, f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "", ""]).encode())
-    view = b'{"size": 64}'
+    view = b'{"type": "view", "size": 64}'
     slow.sendall(bytes([0x81, 0x80 | len(view), 0, 0, 0, 0]) + view)
     return slow
 

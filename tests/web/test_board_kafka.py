@@ -149,7 +149,7 @@ def test_traces_come_for_the_beds_on_the_page_and_nobody_else(kafka_topics: str)
         keys: dict[str, int] = {}
         traced: set[int] = set()
         async with ClientSession() as session, session.ws_connect(f"{url}/live") as live:
-            await live.send_str('{"size": 4, "page": 1}')
+            await live.send_str('{"type": "view", "size": 4, "page": 1}')
             async with asyncio.timeout(_DEADLINE_S):
                 async for message in live:
                     if message.type is WSMsgType.TEXT:

@@ -10,7 +10,7 @@ const PAUSE_S = 120;
 export class Details {
   constructor(dialog, act) {
     this.dialog = dialog;
-    this.act = act; // { acknowledge(alarm), snooze(alarm), limit(alarm, value), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
+    this.act = act; // { acknowledge(alarm), because(alarm), snooze(alarm), limit(alarm, value), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
     this.tile = null;
     dialog.addEventListener("close", () => {
       this.tile?.name.focus();
@@ -86,7 +86,7 @@ export class Details {
       words.append(
         element("span", "mark", PRIORITY[alarm.priority].mark),
         element("b", "", ` ${alarmWords(alarm)}`),
-        element("div", "evidence", `${PRIORITY[alarm.priority].word} · ${alarm.kind} · ${signalWords(alarm, this.act.nowMs())}`),
+        element("div", "evidence", `${PRIORITY[alarm.priority].word} · ${alarm.kind} · ${signalWords(alarm, this.act.nowMs())}${alarm.reason && ` · ${alarm.reason}`}`),
       );
       if (alarm.measure) {
         const unit = alarm.unit && ` ${alarm.unit}`;
@@ -98,7 +98,10 @@ export class Details {
       if (alarm.signal !== "acknowledged") {
         const ack = this.button("Acknowledge", `ack-${alarm.alertId}`, () => this.act.acknowledge(alarm));
         ack.disabled = this.act.pending.has(alarm.alertId);
-        does.append(ack);
+        const why = this.button("\u2026", `why-${alarm.alertId}`, () => this.act.because(alarm));
+        why.setAttribute("aria-label", `Acknowledge ${alarmWords(alarm)}, and say why`);
+        why.disabled = ack.disabled;
+        does.append(ack, why);
       }
       if (alarm.signal !== "acknowledged" && alarm.signal !== "paused") {
         const snooze = this.button(`Snooze ${span(alarm.snoozeMaxS)}`, `snooze-${alarm.alertId}`, () => this.act.snooze(alarm));

@@ -5,13 +5,15 @@ const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 export class Link {
   constructor(take) {
-    this.take = take; // { json(frame), traces(buffer), state(word) }
+    this.take = take; // { json(frame), traces(buffer), state(word), opened() }
     this.view = null;
     this.socket = null;
     this.tries = 0;
     this.lastHeard = 0;
     this.offsetMs = null;
     setInterval(() => this.check(), 500);
+    // a page that is left may be kept by the browser, socket and all, and nobody sees it
+    addEventListener("pagehide", () => this.socket?.close());
     this.open();
   }
 
@@ -21,8 +23,13 @@ export class Link {
   }
 
   show(view) {
-    this.view = view;
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(view));
+    this.view = { type: "view", ...view };
+    this.tell(this.view);
+  }
+
+  /** Sends a message now, or not at all. */
+  tell(message) {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
   open() {
@@ -33,7 +40,8 @@ export class Link {
     socket.onopen = () => {
       this.tries = 0;
       this.lastHeard = performance.now();
-      if (this.view) socket.send(JSON.stringify(this.view));
+      this.take.opened();
+      if (this.view) this.tell(this.view);
     };
     socket.onmessage = ({ data }) => {
       this.lastHeard = performance.now();

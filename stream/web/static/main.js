@@ -4,6 +4,8 @@ import { AlarmStrip } from "./alarmstrip.js";
 import { Details } from "./details.js";
 import { Identity, send } from "./identity.js";
 import { Link } from "./link.js";
+import { Reasons } from "./reasons.js";
+import { Receipts } from "./receipts.js";
 import { Tile } from "./tile.js";
 import { parseTraces } from "./traceframes.js";
 import { PRIORITY, element, setText } from "./words.js";
@@ -21,16 +23,18 @@ const byId = (id) => document.getElementById(id);
 const grid = byId("grid");
 const tiles = new Map(); // key -> Tile
 const pending = new Map(); // alert id -> when it was sent (ms)
-const view = { page: 0, size: 16, order: "bed", find: "" };
+const view = { page: 0, size: 16, order: "bed", find: "", hidden: document.hidden };
 let ward = null;
 let wantedOrder = [];
 let lastTouch = -Infinity;
 
 const identity = new Identity(byId("identity"), byId("who"));
-const actions = { acknowledge, open: (tile) => details.open(tile), find: showBed };
+const reasons = new Reasons(byId("why"));
+const actions = { acknowledge, because, open: (tile) => details.open(tile), find: showBed };
 const strip = new AlarmStrip(byId("alarms"), byId("say-now"), byId("say"), actions);
 const details = new Details(byId("details"), {
   acknowledge,
+  because,
   snooze: (alarm) =>
     request("snooze", { bed: alarm.bed, condition: alarm.condition, seconds: alarm.snoozeMaxS }, `Snooze of ${alarm.bed}`),
   limit: async (alarm, value) => {
@@ -44,7 +48,8 @@ const details = new Details(byId("details"), {
   judge: (alarm, value) =>
     request("judge", { bed: alarm.bed, alertId: alarm.alertId, condition: alarm.condition, onsetUs: alarm.onsetUs, value }, "Judgement"),
 });
-const link = new Link({ json: takeFrame, traces: takeTraces, state: showLink });
+const link = new Link({ json: takeFrame, traces: takeTraces, state: showLink, opened: () => receipts.again() });
+const receipts = new Receipts((shown) => link.tell({ type: "seen", shown }));
 
 // ---- what comes in
 
@@ -58,6 +63,7 @@ function takeWard(frame) {
   wantedOrder = frame.order;
   strip.take(frame.alarms, frame.alarmTotal);
   strip.refresh(link.nowMs(), pending);
+  receipts.take(frame.alarms);
   showCounts(frame.counts);
   setText(byId("page"), `${frame.page + 1} / ${frame.pages}`);
   byId("previous").disabled = frame.page === 0;
@@ -186,6 +192,7 @@ function setView(change) {
   link.show({ ...view });
 }
 
+document.addEventListener("visibilitychange", () => setView({ hidden: document.hidden }));
 byId("order").addEventListener("change", (event) => setView({ order: event.target.value, page: 0 }));
 byId("size").addEventListener("change", (event) => setView({ size: Number(event.target.value), page: 0 }));
 byId("find").addEventListener("input", (event) => setView({ find: event.target.value.trim(), page: 0 }));
@@ -203,6 +210,7 @@ grid.addEventListener("keydown", (event) => {
     grid.children[place]?.focus();
   } else if (event.key === "Enter" && event.target === root) details.open(tile);
   else if (event.key.toLowerCase() === "a" && event.target === root) tile.acknowledge();
+  else if (event.key.toLowerCase() === "r" && event.target === root) tile.because();
   else return;
   event.preventDefault();
 });
@@ -230,11 +238,16 @@ async function request(action, body, what) {
   }
 }
 
-async function acknowledge(alarm) {
+async function acknowledge(alarm, reason = "") {
   const what = `Acknowledgement of bed ${alarm.bed}`;
-  const body = { bed: alarm.bed, alertId: alarm.alertId, condition: alarm.condition };
+  const body = { bed: alarm.bed, alertId: alarm.alertId, condition: alarm.condition, reason };
   if (pending.has(alarm.alertId)) return;
   if (await request("acknowledge", body, what)) pending.set(alarm.alertId, performance.now());
+}
+
+async function because(alarm) {
+  const reason = await reasons.ask(alarm);
+  if (reason !== null) await acknowledge(alarm, reason);
 }
 
 function settlePending(tile) {

@@ -14,7 +14,7 @@ export class Tile {
   constructor(key, bed, act) {
     this.key = key;
     this.bed = bed;
-    this.act = act; // { acknowledge(alarm), open(tile) }
+    this.act = act; // { acknowledge(alarm), because(alarm), open(tile) }
     this.ecg = null;
     this.glucose = null;
     this.images = [];
@@ -58,7 +58,10 @@ export class Tile {
     this.ackRest = element("span", "rest", "nowledge");
     this.ackButton.append(this.ackWord, this.ackRest);
     this.ackButton.addEventListener("click", () => this.acknowledge());
-    this.alarmBar.append(this.alarmMark, this.alarmText, this.alarmValue, this.alarmMore, this.alarmTime, this.ackButton);
+    this.whyButton = element("button", "why", "\u2026");
+    this.whyButton.type = "button";
+    this.whyButton.addEventListener("click", () => this.because());
+    this.alarmBar.append(this.alarmMark, this.alarmText, this.alarmValue, this.alarmMore, this.alarmTime, this.ackButton, this.whyButton);
 
     const ecg = element("div", "ecg");
     this.trace = element("canvas", "trace");
@@ -121,9 +124,19 @@ export class Tile {
     return this.alarms[0] ?? null;
   }
 
+  unanswered() {
+    return this.alarms.find(({ signal }) => signal !== "acknowledged");
+  }
+
   acknowledge() {
-    const alarm = this.alarms.find(({ signal }) => signal !== "acknowledged");
+    const alarm = this.unanswered();
     if (alarm) this.act.acknowledge(alarm);
+  }
+
+  /** Acknowledge, and say why. */
+  because() {
+    const alarm = this.unanswered();
+    if (alarm) this.act.because(alarm);
   }
 
   resize(ratio) {
@@ -223,7 +236,7 @@ export class Tile {
     setData(this.root, "alarm", worst ? worst.priority : "none");
     setData(this.root, "signal", worst ? worst.signal : "off");
     setData(this.root, "kind", worst ? worst.kind : "none");
-    this.ackButton.hidden = open.length === 0;
+    this.ackButton.hidden = this.whyButton.hidden = open.length === 0;
     if (!worst) {
       setText(this.alarmMark, "");
       setText(this.alarmText, isPaused ? "alarms paused" : "no open alarm");
@@ -239,12 +252,15 @@ export class Tile {
     setText(this.alarmMore, this.alarms.length > 1 ? `+${this.alarms.length - 1}` : "");
     setText(this.alarmTime, signalWords(worst, nowMs));
     const waiting = open.length > 0 && pending.has(open[0].alertId);
-    this.ackButton.disabled = waiting;
+    this.ackButton.disabled = this.whyButton.disabled = waiting;
     setText(this.ackWord, waiting ? "Sent" : "Ack");
     this.ackRest.hidden = waiting;
     if (open.length) {
       const said = `Acknowledge ${alarmWords(open[0])}, bed ${this.bed}`;
-      if (this.ackButton.getAttribute("aria-label") !== said) this.ackButton.setAttribute("aria-label", said);
+      if (this.ackButton.getAttribute("aria-label") !== said) {
+        this.ackButton.setAttribute("aria-label", said);
+        this.whyButton.setAttribute("aria-label", `${said}, and say why`);
+      }
     }
   }
 }
