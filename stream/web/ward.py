@@ -80,6 +80,11 @@ class Ward:
             self._feeds[name] = state
             self._refused[name] = self._refused.get(name, 0) + refused
 
+    def alarm(self, alert_id: str) -> AlertTransition | None:
+        """The newest step of an alarm, also of one that is over."""
+        with self._lock:
+            return self._alarms.find(alert_id)
+
     def forget_the_silent(self) -> None:
         """Let beds go from which nothing has come for half a day and that have no open alarm."""
         with self._lock:

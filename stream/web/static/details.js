@@ -1,5 +1,6 @@
 // One bed in full: every alarm with its evidence, what the risk rests on, the larger glucose plot.
 
+import { Strips } from "./frozenstrip.js";
 import { drawGlucose } from "./glucoseplot.js";
 import { alarmWords, signalWords } from "./tile.js";
 import { LOOKED_FOR, PRIORITY, TASK, VERDICT, element, isBelieved, percent, span, whole } from "./words.js";
@@ -12,26 +13,32 @@ export class Details {
     this.dialog = dialog;
     this.act = act; // { acknowledge(alarm), snooze(alarm), limit(alarm, value), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
     this.tile = null;
+    this.strips = new Strips();
     dialog.addEventListener("close", () => {
+      this.strips.forget();
       this.tile?.name.focus();
       this.tile = null;
       clearInterval(this.timer);
     });
   }
 
-  open(tile) {
+  /** `linked`: the alarm that a link led to, as `GET /api/alarm/ID` tells it. */
+  open(tile, linked = null) {
     this.tile = tile;
+    this.linked = linked;
     this.drawn = "";
     this.refresh();
     this.dialog.showModal();
     this.paint();
+    this.dialog.querySelector("[data-linked]")?.scrollIntoView();
     this.timer = setInterval(() => this.refresh(), REFRESH_MS);
   }
 
   refresh() {
     const { tile } = this;
     if (!tile) return;
-    const state = JSON.stringify([tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
+    for (const { alertId, bed, words } of this.shown()) this.strips.of(alertId, bed, words);
+    const state = JSON.stringify([this.strips.count, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
     if (state === this.drawn) return;
     this.drawn = state;
     const focused = document.activeElement?.dataset?.does;
@@ -52,7 +59,40 @@ export class Details {
     const head = element("div", "details-head");
     head.append(title, this.pauseButton(), close);
     this.plot = element("canvas", "fan large");
-    return [head, this.alarmPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+    return [head, ...this.overPart(), this.alarmPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+  }
+
+  /** Every alarm that is shown here. */
+  shown() {
+    const { linked, tile } = this;
+    const open = tile.alarms.map((alarm) => ({ alertId: alarm.alertId, bed: alarm.bed, words: alarmWords(alarm) }));
+    const isOver = linked && !open.some(({ alertId }) => alertId === linked.alertId);
+    return isOver ? [{ ...linked, words: alarmWords(linked) }, ...open] : open;
+  }
+
+  /** The alarm of a link, where it is not open any more. */
+  overPart() {
+    const { linked } = this;
+    if (!linked || this.tile.alarms.some(({ alertId }) => alertId === linked.alertId)) return [];
+    const part = element("section", "details-alarms");
+    part.dataset.linked = "";
+    part.append(this.heading("The alarm of this link"), this.linkedRow(linked));
+    const figure = this.strips.of(linked.alertId, linked.bed, alarmWords(linked));
+    if (figure) part.append(figure);
+    return [part];
+  }
+
+  linkedRow(linked) {
+    const row = element("div", "details-alarm");
+    row.dataset.priority = linked.priority;
+    const words = element("div", "words");
+    words.append(
+      element("span", "mark", PRIORITY[linked.priority].mark),
+      element("b", "", ` ${alarmWords(linked)}`),
+      element("div", "evidence", `${PRIORITY[linked.priority].word} \u00b7 not open any more \u00b7 ${linked.text}`),
+    );
+    row.append(words);
+    return row;
   }
 
   heading(text) {
@@ -109,8 +149,15 @@ export class Details {
         does.append(this.button(text, `${value}-${alarm.alertId}`, () => this.act.judge(alarm, value)));
       }
       if (alarm.limitBounds) does.append(...this.limitParts(alarm));
+      const link = element("a", "to-alarm", "Link");
+      link.href = `/alarm/${encodeURIComponent(alarm.alertId)}`;
+      link.title = "To this alarm, for somebody else";
+      does.append(link);
       row.append(words, does);
+      if (this.linked?.alertId === alarm.alertId) row.dataset.linked = "";
       part.append(row);
+      const figure = this.strips.of(alarm.alertId, alarm.bed, alarmWords(alarm));
+      if (figure) part.append(figure);
     }
     return part;
   }
