@@ -88,16 +88,17 @@ def _named(posts: list[Post], path: str) -> list[str]:
 
 
 @contextmanager
-def _self_test(kafka: str, folder: Path) -> Iterator[str]:
+def _beside(kafka: str, folder: Path, command: str, *arguments: str) -> Iterator[str]:
+    """A process beside the worker; where its metrics are."""
     (port,) = free_ports(1)
-    argv = [sys.executable, "-m", "stream", "selftest", "--speed", str(SPEED)]
-    with (folder / "selftest.log").open("wb") as log:
-        sender = subprocess.Popen(argv, cwd=PROJECT, env=environment_of(kafka, folder, port, {}), stderr=log)
+    argv = [sys.executable, "-m", "stream", command, *arguments]
+    with (folder / f"{command}.log").open("wb") as log:
+        process = subprocess.Popen(argv, cwd=PROJECT, env=environment_of(kafka, folder, port, {}), stderr=log)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        sender.kill()
-        sender.wait()
+        process.kill()
+        process.wait()
 
 
 @contextmanager
@@ -121,13 +122,14 @@ def site(kafka_topics: str, tmp_path: Path) -> Iterator[Site]:
         HttpReceiver() as people,
         alertmanager(tmp_path, people.address) as manager,
         WorkerProcess(kafka_topics, tmp_path, alertmanager=manager.address, clock_ahead_s="86400") as worker,
-        _self_test(kafka_topics, tmp_path) as self_test,
+        _beside(kafka_topics, tmp_path, "selftest", "--speed", str(SPEED)) as self_test,
+        _beside(kafka_topics, tmp_path, "strips") as strips,
         _trainer(tmp_path) as trainer,
-        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test, trainer) as server,
+        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test, strips, trainer) as server,
     ):
         made = Site(kafka_topics, worker, manager, server, people)
         people.wait_for(lambda posts: {"Watchdog", "WardSelfTest"} <= set(_named(posts, "/dead-man")), 60)
-        until(lambda: made.data("up") == [1.0, 1.0, 1.0], "all are scraped")
+        until(lambda: made.data("up") == [1.0] * 4, "all are scraped")
         yield made
 
 

@@ -85,18 +85,20 @@ def alertmanager(folder: Path, receiver: str) -> Iterator[Served]:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str, alertmanager_address: str, self_test: str, trainer: str) -> Iterator[Served]:
+def prometheus(
+    folder: Path, target: str, alertmanager_address: str, self_test: str, strips: str, trainer: str
+) -> Iterator[Served]:
     """Prometheus with ``monitoring/prometheus.yml`` and its rules; only addresses and intervals are others.
 
     Without an address of a trainer there is none to ask.
     """
-    others = {"self-test": self_test}
+    others = {"self-test": self_test, "strips": strips}
     (port,) = free_ports(1)
     written = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
     written["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "250ms")
     written["rule_files"] = [str(MONITORING / name) for name in written["rule_files"]]
     jobs = {job["job_name"]: job for job in written["scrape_configs"]}
-    assert jobs.keys() == {"worker", "self-test", "trainer"}
+    assert jobs.keys() == {"worker", "self-test", "strips", "trainer"}
     if trainer:
         others["trainer"] = trainer
     else:
