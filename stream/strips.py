@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
             try:
                 _Freezing(settings, metrics, health, clock).run(stop)
             except (Fault, KafkaError, OSError) as error:
-                sys.stderr.write(f"{type(error).__name__}: {error}\n")
+                sys.stderr.write(f"{error}\n")
                 health.turned()
                 stop.wait(_AGAIN_S)
     return 0

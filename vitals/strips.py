@@ -128,7 +128,8 @@ class Chunk:
     @property
     def end_us(self) -> int:
         """Time after its last sample."""
-        return self.start_us + round(self.samples.shape[1] * US_PER_S / self.rate_hz)
+        n: int = self.samples.shape[1]
+        return self.start_us + round(n * US_PER_S / self.rate_hz)
 
 
 def wanted(step: AlertTransition, told_us: int) -> Wanted | None:
