@@ -42,7 +42,7 @@ def restart(patients: int) -> Restart:
     with JavaNode(cache_folder()) as node, tempfile.TemporaryDirectory(prefix="wardwatch-bench-") as folder:
         create_topics(node.bootstrap)
         keep_all(node.bootstrap)
-        with Worker(node.bootstrap, Path(folder), trial) as worker, running(load_of(trial), node.bootstrap):
+        with Worker(node.bootstrap, Path(folder) / "0", trial) as worker, running(load_of(trial), node.bootstrap):
             time.sleep(_BEFORE_S)
             worker.kill()
             killed_ms = time.time() * 1000

@@ -72,8 +72,13 @@ def main() -> None:
     probe_s, hold_s = (20, 40) if asked.quick else (45, 300)
     growth = {n: hold(n, probe_s) for n in _GROWTH}
     unbundled = hold(1_000, probe_s, per_gateway=1)
+    pair = hold(asked.first // 2, probe_s, workers=2), hold(asked.first // 2, probe_s)
     best, tried = largest(asked.first, probe_s, hold_s)
     table = steps.measure()
+    named = sum(us for step, us in table.items() if not step.startswith(" "))
+    table["the rest: Kafka client, event loop, board, memory that others have used since"] = (
+        best.us_per_patient_second - named
+    )
     peers = asked.out.with_name("against_peers.json")
     ratios = msgspec.json.decode(peers.read_bytes())["ratio_to"] if peers.exists() else {}
     report = {
@@ -96,7 +101,12 @@ def main() -> None:
             "us_per_patient_second": round(unbundled.us_per_patient_second, 1),
             "p99_ms": unbundled.p99_ms,
         },
-        "trials": [asdict(seen) for seen in (*growth.values(), unbundled, *tried)],
+        "two_workers_beside_one": {
+            "patients": pair[0].patients,
+            "us_per_patient_second": [round(seen.us_per_patient_second, 1) for seen in pair],
+            "p99_ms": [seen.p99_ms for seen in pair],
+        },
+        "trials": [asdict(seen) for seen in (*growth.values(), unbundled, *pair, *tried)],
     }
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from vitals.bed import TASK_INDEX
 from vitals.errors import Reason, Unusable
 from vitals.findings import FindingBatch, Findings
-from vitals.measures import READ
+from vitals.measures import ADDED, READ
 from vitals.sources import ANY
 from vitals.units import EARLIEST_US, LATEST_US
 
@@ -90,10 +90,11 @@ def _table(place_of_table: int, batch: FindingBatch) -> tuple[Reading, Ints]:
     known_us = _ints(batch.known_us, EARLIEST_US, LATEST_US, Reason.IMPOSSIBLE_TIME)
     input_ms = _ints(batch.input_ms, 0, LATEST_US, Reason.IMPOSSIBLE_TIME)
     verdict = _ints(batch.verdict, 0, 255, Reason.INCONSISTENT)
-    try:
-        wanted: list[Any] = [batch.values[batch.columns.index(name)] for name in READ[batch.task]]
-    except ValueError:
-        raise Unusable(Reason.INCONSISTENT, "a column is missing") from None
+    named = dict(zip(batch.columns, batch.values, strict=True))
+    if any(name not in named and name not in ADDED for name in READ[batch.task]):
+        raise Unusable(Reason.INCONSISTENT, "a column is missing")
+    unknown = [None] * n
+    wanted: list[Any] = [named.get(name, unknown) for name in READ[batch.task]]
     reading = Reading(
         batch.patients,
         np.full(n, place_of_table),

@@ -133,13 +133,13 @@ RULES: Final[dict[Condition, Rule]] = {
         superseded_by=(_C.VENTRICULAR_FIBRILLATION,), latching=True, escalate_s=30, remind_s=60, snooze_max_s=60,
     ),
     _C.EXTREME_TACHYCARDIA: Rule(
-        task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate", compare=Compare.ABOVE,
-        hysteresis=5, on_delay_s=7, off_delay_s=5, superseded_by=(_C.VENTRICULAR_FIBRILLATION,),
+        task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate of 17 beats", compare=Compare.ABOVE,
+        hysteresis=5, off_delay_s=5, superseded_by=(_C.VENTRICULAR_FIBRILLATION,),
         latching=True, escalate_s=60, remind_s=120, snooze_max_s=120, rearm=20,
     ),
     _C.EXTREME_BRADYCARDIA: Rule(
-        task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate", compare=Compare.BELOW,
-        hysteresis=3, on_delay_s=3, off_delay_s=5,
+        task=_RHYTHM, priority=_HIGH, kind=_PHYS, measure="heart rate of 5 beats", compare=Compare.BELOW,
+        hysteresis=3, off_delay_s=5,
         superseded_by=(_C.VENTRICULAR_FIBRILLATION, _C.ASYSTOLE),
         latching=True, escalate_s=60, remind_s=120, snooze_max_s=120, rearm=5,
     ),

@@ -56,8 +56,16 @@ COLUMNS: dict[Task, tuple[str, ...]] = {
     # probabilities of the AAMI classes; RR before and after in ms (0 unknown)
     Task.ECG_BEAT: ("p_n", "p_s", "p_v", "p_f", "p_q", "rr_pre_ms", "rr_post_ms"),
     # one a second: mean heart rate of the last beats (NaN unknown), ms since the last beat, RR irregularity 0..1,
-    # ventricular-fibrillation index 0..1, amplitude of the QRS in mV
-    Task.ECG_RHYTHM: ("heart_rate_bpm", "since_beat_ms", "rr_irregularity", "vf_index", "qrs_mv"),
+    # ventricular-fibrillation index 0..1, amplitude of the QRS in mV, mean rate of exactly so many beats
+    Task.ECG_RHYTHM: (
+        "heart_rate_bpm",
+        "since_beat_ms",
+        "rr_irregularity",
+        "vf_index",
+        "qrs_mv",
+        "rate_of_5_bpm",
+        "rate_of_17_bpm",
+    ),
     # the reading, its slope, then the forecast
     Task.GLUCOSE: ("glucose_mg_dl", "trend_mg_dl_min", *_forecast_columns()),
     Task.PNEUMONIA: ("p_normal", "p_pneumonia"),

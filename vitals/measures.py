@@ -42,7 +42,14 @@ _NEAR: Final = tuple(h for h in FORECAST_HORIZONS_MIN if h <= PREDICTED_MIN)
 NEAR: Final = len(_NEAR)
 
 READ: Final[dict[Task, tuple[str, ...]]] = {
-    Task.ECG_RHYTHM: ("heart_rate_bpm", "since_beat_ms", "rr_irregularity", "vf_index"),
+    Task.ECG_RHYTHM: (
+        "heart_rate_bpm",
+        "since_beat_ms",
+        "rr_irregularity",
+        "vf_index",
+        "rate_of_5_bpm",
+        "rate_of_17_bpm",
+    ),
     Task.ECG_BEAT: ("p_n", "p_s", "p_v", "p_f", "p_q", "rr_pre_ms", "rr_post_ms"),
     Task.GLUCOSE: (
         "glucose_mg_dl",
@@ -55,6 +62,9 @@ READ: Final[dict[Task, tuple[str, ...]]] = {
     Task.BREAST: ("p_malignant",),
 }
 """Columns of a finding that are read here and in ``vitals/hazards.py``, in the order of the kernels' ``values``."""
+
+ADDED: Final = frozenset({"rate_of_5_bpm", "rate_of_17_bpm"})
+"""Columns that older findings do not have: there they are not known."""
 
 RHYTHM_TASK: Final = 1
 BEAT_TASK: Final = 0
@@ -108,8 +118,8 @@ def _rhythm(bed, values, i, end_us, input_ms, verdict, out):  # type: ignore[no-
         rate = within(values[0, i], 0.0, _HEART_RATE_MAX_BPM)
         out[0] = within(values[3, i], 0.0, 1.0)
         out[1] = within(values[1, i], 0.0, np.inf) / 1000.0
-        out[2] = rate
-        out[3] = rate
+        out[2] = within(values[5, i], 0.0, _HEART_RATE_MAX_BPM)
+        out[3] = within(values[4, i], 0.0, _HEART_RATE_MAX_BPM)
         out[4] = rate
         out[5] = rate
         out[6] = within(values[2, i], 0.0, 1.0)

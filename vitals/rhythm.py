@@ -13,6 +13,9 @@ from vitals.units import US_PER_MS
 KEPT: Final = 32
 _RATE_BEATS: Final = 8
 _SLOW_BEATS: Final = 64
+SLOW_BEATS: Final = 5
+FAST_BEATS: Final = 17
+"""Of so many beats are extreme bradycardia and tachycardia, as the CinC Challenge 2015 defines them."""
 _RATE_WITHIN: Final = 12 * RATE_HZ
 _PAUSE: Final = 4 * RATE_HZ
 _IRREGULAR_BEATS: Final = 24
@@ -97,6 +100,18 @@ def heart_rate_bpm(state, k):
         n -= 2
         total -= least + most
     return 60_000.0 * n / total
+
+
+@kernel
+def rate_of_bpm(state, k, beats):
+    """Mean rate of the last ``beats`` beats, none left out; NaN for fewer in one piece, and in a pause of 4 s."""
+    intervals = beats - 1
+    if state.n_rr_ms - state.rr_from < intervals or k - state.latest_r > _PAUSE:
+        return np.nan
+    total = 0.0
+    for i in range(intervals):
+        total += state.rr_ms[(state.n_rr_ms - 1 - i) % KEPT]
+    return 60_000.0 * intervals / total
 
 
 @kernel

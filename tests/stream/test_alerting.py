@@ -5,7 +5,7 @@ import math
 import pytest
 
 from stream.alerting import Deciding
-from tests.support.stay import ANN, Stay, at, batch, command, record
+from tests.support.stay import ANN, CALM_RHYTHM, Stay, at, batch, command, record
 from vitals.alerts import AlertEvent, Signal
 from vitals.conditions import Condition, Kind, Priority
 from vitals.decision import Taken
@@ -549,7 +549,7 @@ def test_a_batch_that_cannot_be_read_is_refused_whole_and_harms_no_other() -> No
         broken(verdict=[1000]),
         broken(input_ms=[-(2**70)]),
         broken(columns=["heart_rate_bpm"]),
-        broken(columns=["a", "b", "c", "d", "e"]),
+        broken(columns=[*good.columns[1:], "a"]),
         broken(values=good.values[:-1]),
         broken(ref=["a", "b"]),
     ]
@@ -559,6 +559,18 @@ def test_a_batch_that_cannot_be_read_is_refused_whole_and_harms_no_other() -> No
     assert {why.reason for _, why in decided.refused} == {Reason.INCONSISTENT, Reason.IMPOSSIBLE_TIME}
     assert [(s.patient, s.event) for s in decided.transitions] == [(ANN, E.RAISED)]
     assert deciding.patients == 1
+
+
+def test_a_finding_of_an_older_version_says_nothing_of_the_columns_that_came_later() -> None:
+    stay = Stay()
+    new = batch(
+        Task.ECG_RHYTHM, [(ANN, 1, CALM_RHYTHM | {"heart_rate_bpm": 150.0, "since_beat_ms": 5000.0}, Verdict.GOOD)]
+    )
+    fields = {name: getattr(new, name) for name in new.__struct_fields__}
+    old = FindingBatch(**(fields | {"columns": new.columns[:5], "values": new.values[:5]}))
+    decided = stay.deciding.decide([record(old)])
+    assert not decided.refused
+    assert [step.condition for step in decided.transitions] == [C.ASYSTOLE]
 
 
 def test_an_empty_call_decides_nothing() -> None:

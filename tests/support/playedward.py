@@ -195,7 +195,7 @@ class PlayedWard:
             irregular = float(min(1.0, steps.std() / steps.mean() * 2)) if len(steps) > 3 else None
             since_ms = 1000 * (bed.from_s + self.second + 1 - float(r_s[-1])) if len(r_s) else None
             values: Values = {"heart_rate_bpm": bpm, "since_beat_ms": since_ms, "rr_irregularity": irregular}
-            values |= {"vf_index": 0.1, "qrs_mv": 1.0}
+            values |= {"vf_index": 0.1, "qrs_mv": 1.0, "rate_of_5_bpm": bpm, "rate_of_17_bpm": bpm}
             rows.append((bed.patient, end_us, bed.verdict, values if bed.verdict <= Verdict.POOR else {}))
         self._find(Task.ECG_RHYTHM, rows)
 

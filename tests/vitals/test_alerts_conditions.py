@@ -59,9 +59,9 @@ CASES = [
     Case(C.VENTRICULAR_FIBRILLATION, RHYTHM, "vf_index", just_below(0.5), 0.5, 0.4, just_below(0.4), 3, 5, end=LATCHED),
     Case(C.ASYSTOLE, RHYTHM, "since_beat_ms", 3999, 4000, 4000, 3999, 0, 0, end=LATCHED),
     Case(
-        C.EXTREME_TACHYCARDIA, RHYTHM, "heart_rate_bpm", 140, just_above(140), just_above(135), 135, 7, 5, end=LATCHED
+        C.EXTREME_TACHYCARDIA, RHYTHM, "rate_of_17_bpm", 140, just_above(140), just_above(135), 135, 0, 5, end=LATCHED
     ),
-    Case(C.EXTREME_BRADYCARDIA, RHYTHM, "heart_rate_bpm", 40, just_below(40), just_below(43), 43, 3, 5, end=LATCHED),
+    Case(C.EXTREME_BRADYCARDIA, RHYTHM, "rate_of_5_bpm", 40, just_below(40), just_below(43), 43, 0, 5, end=LATCHED),
     Case(C.HEART_RATE_HIGH, RHYTHM, "heart_rate_bpm", 120, just_above(120), just_above(115), 115, 10, 5),
     Case(C.HEART_RATE_LOW, RHYTHM, "heart_rate_bpm", 50, just_below(50), just_below(53), 53, 10, 5),
     Case(C.IRREGULAR_RHYTHM, RHYTHM, "rr_irregularity", just_below(0.7), 0.7, 0.6, 0.59, 60, 60),

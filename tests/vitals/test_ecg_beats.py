@@ -37,8 +37,31 @@ def test_every_beat_is_found_at_its_r_peak(rate_hz: float, kind: Rhythm) -> None
 @pytest.mark.parametrize("bpm", [30.0, 45.0, 120.0, 180.0, 240.0, 270.0])
 def test_the_heart_rate_is_right_from_very_slow_to_very_fast(bpm: float) -> None:
     patient = ecg(4, [Stretch(Rhythm.SINUS, 60.0, bpm)])
-    rates = rhythm(whole(patient.samples), "heart_rate_bpm", 15.0, 60.0)
+    seen = whole(patient.samples)
+    rates = rhythm(seen, "heart_rate_bpm", 15.0, 60.0)
     assert np.abs(rates / bpm - 1).max() < 0.04
+    for name, from_s in (("rate_of_5_bpm", 15.0), ("rate_of_17_bpm", 40.0)):  # none is left out: one missed beat shows
+        rates = rhythm(seen, name, from_s, 60.0)
+        assert np.quantile(np.abs(rates / bpm - 1), 0.9) < 0.06, name
+
+
+@pytest.mark.parametrize(("beats", "is_extreme"), [(10, False), (20, True)])
+def test_a_burst_is_an_extreme_tachycardia_when_seventeen_beats_are_fast(beats: int, is_extreme: bool) -> None:
+    burst = Stretch(Rhythm.SINUS, beats * 60.0 / 180.0, 180.0)
+    patient = ecg(4, [Stretch(Rhythm.SINUS, 30.0, 70.0), burst, Stretch(Rhythm.SINUS, 30.0, 70.0)])
+    seen = whole(patient.samples)
+    assert (np.nanmax(rhythm(seen, "rate_of_17_bpm", 20.0, 60.0)) > 140.0) == is_extreme
+    assert np.nanmax(rhythm(seen, "heart_rate_bpm", 20.0, 60.0)) > 140.0  # that of eight beats is in both
+
+
+def test_two_slow_beats_are_no_bradycardia_and_five_are() -> None:
+    def slowest(seconds: float) -> float:
+        slow = Stretch(Rhythm.SINUS, seconds, 33.0)
+        patient = ecg(4, [Stretch(Rhythm.SINUS, 20.0, 70.0), slow, Stretch(Rhythm.SINUS, 20.0, 70.0)])
+        return float(np.nanmin(rhythm(whole(patient.samples), "rate_of_5_bpm", 15.0, 60.0)))
+
+    assert slowest(3.6) > 40.0
+    assert slowest(9.2) < 40.0
 
 
 def test_a_beat_window_is_the_filtered_signal_around_r_and_one_lead_leaves_the_other_zero() -> None:

@@ -82,6 +82,8 @@ class RhythmWindows:
     rr_irregularity: npt.NDArray[np.float32]
     vf_index: npt.NDArray[np.float32]
     qrs_mv: npt.NDArray[np.float32]
+    rate_of_5_bpm: npt.NDArray[np.float32]
+    rate_of_17_bpm: npt.NDArray[np.float32]
     verdict: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:

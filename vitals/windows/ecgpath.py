@@ -71,6 +71,8 @@ RHYTHM: Final = np.dtype(
         ("rr_irregularity", np.float32),
         ("vf_index", np.float32),
         ("qrs_mv", np.float32),
+        ("rate_of_5_bpm", np.float32),
+        ("rate_of_17_bpm", np.float32),
         ("verdict", np.uint8),
     ],
     align=True,
@@ -296,6 +298,8 @@ def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
     window.rr_irregularity = rhythm.irregularity(state)
     window.vf_index = fibrillation.vf_index(state, k - 1)
     window.qrs_mv = np.fmax(state.qrs_uv[0], state.qrs_uv[1]) * 1e-3
+    window.rate_of_5_bpm = rhythm.rate_of_bpm(state, k, rhythm.SLOW_BEATS)
+    window.rate_of_17_bpm = rhythm.rate_of_bpm(state, k, rhythm.FAST_BEATS)
     first = max(k - RATE_HZ, state.first_grid)
     window.verdict = quality.best_verdict(state, first, k - first, state.qrs_uv) if k - first > RATE_HZ // 2 else _GAP
     scored[chunk] += state.waiting[0]
