@@ -59,7 +59,7 @@ export class Details {
     const head = element("div", "details-head");
     head.append(title, this.pauseButton(), close);
     this.plot = element("canvas", "fan large");
-    return [head, ...this.overPart(), this.alarmPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+    return [head, this.alarmPart(), ...this.overPart(), ...this.stripPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
   }
 
   /** Every alarm that is shown here. */
@@ -79,6 +79,15 @@ export class Details {
     part.append(this.heading("The alarm of this link"), this.linkedRow(linked));
     const figure = this.strips.of(linked.alertId, linked.bed, alarmWords(linked));
     if (figure) part.append(figure);
+    return [part];
+  }
+
+  /** The strips of the open alarms. Below all buttons: one that comes must not move them under a finger. */
+  stripPart() {
+    const figures = this.tile.alarms.map((alarm) => this.strips.of(alarm.alertId, alarm.bed, alarmWords(alarm))).filter(Boolean);
+    if (!figures.length) return [];
+    const part = element("section");
+    part.append(this.heading("ECG around the alarms"), ...figures);
     return [part];
   }
 
@@ -156,8 +165,6 @@ export class Details {
       row.append(words, does);
       if (this.linked?.alertId === alarm.alertId) row.dataset.linked = "";
       part.append(row);
-      const figure = this.strips.of(alarm.alertId, alarm.bed, alarmWords(alarm));
-      if (figure) part.append(figure);
     }
     return part;
   }

@@ -71,7 +71,7 @@ export function frozenStrip(strip, bed, words) {
   const before = (strip.timeUs - strip.fromUs) / 1e6;
   const said = `ECG of bed ${bed}, ${before} s before to ${seconds - before} s after ${words} at ${at}. Leads: ${leads}. ${missing.join(" ")}`;
   if (lanes.length) figure.append(draw(strip, lanes, said.trim()));
-  figure.append(element("figcaption", "", [`${at}, ${leads}, ${MM_PER_S} mm/s, ${MM_PER_MV} mm/mV.`, ...missing].join(" ")));
+  figure.append(element("figcaption", "", [`${words}, ${at}: ${leads}, ${MM_PER_S} mm/s, ${MM_PER_MV} mm/mV.`, ...missing].join(" ")));
   return figure;
 }
 
