@@ -37,7 +37,7 @@ export class Details {
   refresh() {
     const { tile } = this;
     if (!tile) return;
-    for (const { alertId, bed, words } of this.shown()) this.strips.of(alertId, bed, words);
+    this.strips.ask();
     const state = JSON.stringify([this.strips.count, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
     if (state === this.drawn) return;
     this.drawn = state;
@@ -60,14 +60,6 @@ export class Details {
     head.append(title, this.pauseButton(), close);
     this.plot = element("canvas", "fan large");
     return [head, this.alarmPart(), ...this.overPart(), ...this.stripPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
-  }
-
-  /** Every alarm that is shown here. */
-  shown() {
-    const { linked, tile } = this;
-    const open = tile.alarms.map((alarm) => ({ alertId: alarm.alertId, bed: alarm.bed, words: alarmWords(alarm) }));
-    const isOver = linked && !open.some(({ alertId }) => alertId === linked.alertId);
-    return isOver ? [{ ...linked, words: alarmWords(linked) }, ...open] : open;
   }
 
   /** The alarm of a link, where it is not open any more. */

@@ -34,25 +34,29 @@ export async function findAlarm(alertId) {
 /** The strips of the alarms that somebody looks at. One that has just been raised gets its strip some seconds later. */
 export class Strips {
   constructor() {
-    this.known = new Map(); // alert id -> { figure, since, asked }
+    this.known = new Map(); // alert id -> { bed, words, figure, since, asked }
     this.count = 0; // grows with every strip that has come
   }
 
   /** The figure of an alarm's strip; null while there is none. */
   of(alertId, bed, words) {
+    if (!this.known.has(alertId)) this.known.set(alertId, { bed, words, figure: null, since: performance.now(), asked: -Infinity });
+    this.ask();
+    return this.known.get(alertId).figure;
+  }
+
+  /** Ask for those that may still come. */
+  ask() {
     const now = performance.now();
-    const known = this.known.get(alertId) ?? { figure: null, since: now, asked: -Infinity };
-    this.known.set(alertId, known);
-    const mayCome = now - known.since < ASK_FOR_MS && now - known.asked >= ASK_AGAIN_MS;
-    if (!known.figure && mayCome) {
+    for (const [alertId, known] of this.known) {
+      if (known.figure || now - known.since > ASK_FOR_MS || now - known.asked < ASK_AGAIN_MS) continue;
       known.asked = now;
       findAlarm(alertId).then((found) => {
         if (!found?.strip || known.figure) return;
-        known.figure = frozenStrip(found.strip, bed, words);
+        known.figure = frozenStrip(found.strip, known.bed, known.words);
         this.count += 1;
       });
     }
-    return known.figure;
   }
 
   forget() {
