@@ -117,7 +117,7 @@ class _Freezing:
 
     def _read_us(self, consumer: KafkaConsumer) -> int:
         """All ECG that arrived before this was taken."""
-        now_us = self._clock.now_us()
+        now_us = max(self._clock.now_us(), *self._arrived_us.values())  # ours may be behind the broker's
 
         def reached_us(tp: TopicPartition) -> int:
             end = consumer.highwater(tp)

@@ -69,7 +69,7 @@ export function frozenStrip(strip, bed, words) {
   const figure = element("figure", "frozen");
   const lanes = lanesOf(strip);
   const missing = strip.missing.map((word) => MISSING[word] ?? word);
-  const at = new Date(strip.timeUs / 1000).toLocaleTimeString([], { hour12: false });
+  const at = new Date(strip.timeUs / 1000).toLocaleString([], { hour12: false });
   const leads = lanes.map(({ lead }) => lead).join(", ") || "no lead";
   const seconds = (strip.toUs - strip.fromUs) / 1e6;
   const before = (strip.timeUs - strip.fromUs) / 1e6;
