@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -50,6 +51,10 @@ class AlarmList:
     def find(self, alert_id: str) -> AlertTransition | None:
         """The newest step of an alert that is open, or has been over for not too long."""
         return next((alarm for alarm in self.all() if alarm.alert_id == alert_id), self._over.get(alert_id))
+
+    def past(self, patient: str, most: int) -> list[AlertTransition]:
+        """The last steps of a patient's alerts that are over, the latest first."""
+        return list(islice((step for step in reversed(self._over.values()) if step.patient == patient), most))
 
     def forget(self, patient: str) -> None:
         """The patient has gone."""

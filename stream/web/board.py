@@ -122,6 +122,7 @@ class BoardServer:
             web.get("/api/ward", self._snapshot),
             web.get(f"{ALARM_PATH}{{alert_id}}", self._page),
             web.get("/api/alarm/{alert_id}", self._alarm),
+            web.get("/api/alarms", self._past_alarms),
             *(web.post(f"/api/{action}", self._command(action)) for action in REQUESTS),
         ]
 
@@ -212,6 +213,11 @@ class BoardServer:
         alert_id = request.match_info["alert_id"]
         found = tiles.alarm_found(self.ward.alarm(alert_id), self.frozen.of(alert_id))
         return _json(found) if found is not None else _refusal(404, "no alarm of this name is known here any more")
+
+    async def _past_alarms(self, request: web.Request) -> web.Response:
+        if not _is_same_origin(request):
+            return _refusal(403, "another site asks")
+        return _json([tiles.past_alarm(alarm) for alarm in self.ward.past_alarms(request.query.get("bed", ""))])
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         if not _is_same_origin(request):

@@ -196,6 +196,16 @@ class StripShown(Shown, frozen=True):
     missing: list[str]
 
 
+class PastAlarm(Shown, frozen=True):
+    """One of ``GET /api/alarms?bed=BED``: an alarm of the bed that is over."""
+
+    alert_id: str
+    condition: str
+    priority: str
+    text: str
+    onset_us: int
+
+
 class AlarmFound(Shown, frozen=True):
     """``GET /api/alarm/ID``. ``isOpen``: somebody has still to deal with it; ``strip`` None: there is none (yet)."""
 
@@ -215,6 +225,11 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="came
     size: int = 16
     order: str = "bed"
     find: str = ""
+
+
+def past_alarm(alarm: AlertTransition) -> PastAlarm:
+    """An alarm that is over, by its last step."""
+    return PastAlarm(alarm.alert_id, alarm.condition or "", alarm.priority or "low", alarm.text, alarm.onset_us)
 
 
 def alarm_found(alarm: AlertTransition | None, strip: Strip | None) -> AlarmFound | None:

@@ -192,6 +192,10 @@ def test_the_link_of_an_alarm_leads_to_its_bed_and_its_frozen_strip_also_when_it
         browser.get(f"{host.url}/alarm/{alarm.alert_id}")
         until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#details[open] [data-linked] svg.paper"))
         assert "not open any more" in text_of(browser, "#details [data-linked]")
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#details .past a"))
+        earlier = browser.find_element(By.CSS_SELECTOR, "#details .past a")
+        assert earlier.text.startswith("!! ECG lead off, ")
+        assert earlier.get_attribute("href") == f"{host.url}/alarm/{alarm.alert_id}"
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
         assert errors == []
 

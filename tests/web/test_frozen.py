@@ -90,6 +90,22 @@ def test_an_alarm_that_is_over_is_found_without_a_strip_too() -> None:
     run(test)
 
 
+def test_a_bed_tells_its_latest_alarms_that_are_over_and_nobody_elses() -> None:
+    async def test(board: BoardServer, client: TestClient) -> None:
+        for onset_s in range(15):
+            for step in steps(AlertEvent.RAISED, AlertEvent.CLEARED, onset_us=us(onset_s)):
+                board.ward.take_alert(step, us(1))
+        for step in steps(AlertEvent.RAISED, AlertEvent.CLEARED, patient="somebody"):
+            board.ward.take_alert(step, us(1))
+        board.ward.take_alert(steps(AlertEvent.RAISED, onset_us=us(20))[0], us(20))
+        past = await (await client.get("/api/alarms", params={"bed": PATIENT})).json()
+        assert [alarm["onsetUs"] for alarm in past] == [us(onset_s) for onset_s in range(14, 2, -1)]
+        assert await (await client.get("/api/alarms", params={"bed": "nobody"})).json() == []
+        assert (await client.get("/api/alarms", headers={"Sec-Fetch-Site": "cross-site"})).status == 403
+
+    run(test)
+
+
 def test_the_page_of_an_alarm_is_the_board_and_a_link_leads_to_it() -> None:
     async def test(_: BoardServer, client: TestClient) -> None:
         path = Links("http://board").to(strip().alert_id).removeprefix("http://board")

@@ -1,6 +1,6 @@
 // One bed in full: every alarm with its evidence, what the risk rests on, the larger glucose plot.
 
-import { Strips } from "./frozenstrip.js";
+import { Strips, pastAlarms } from "./frozenstrip.js";
 import { drawGlucose } from "./glucoseplot.js";
 import { alarmWords, signalWords } from "./tile.js";
 import { LOOKED_FOR, PRIORITY, TASK, VERDICT, element, isBelieved, percent, span, whole } from "./words.js";
@@ -26,6 +26,8 @@ export class Details {
   open(tile, linked = null) {
     this.tile = tile;
     this.linked = linked;
+    this.past = [];
+    this.openIds = null;
     this.drawn = "";
     this.refresh();
     this.dialog.showModal();
@@ -38,7 +40,8 @@ export class Details {
     const { tile } = this;
     if (!tile) return;
     this.strips.ask();
-    const state = JSON.stringify([this.strips.count, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
+    this.lookBack();
+    const state = JSON.stringify([this.strips.count, this.past, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
     if (state === this.drawn) return;
     this.drawn = state;
     const focused = document.activeElement?.dataset?.does;
@@ -59,7 +62,7 @@ export class Details {
     const head = element("div", "details-head");
     head.append(title, this.pauseButton(), close);
     this.plot = element("canvas", "fan large");
-    return [head, this.alarmPart(), ...this.overPart(), ...this.stripPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+    return [head, this.alarmPart(), ...this.overPart(), ...this.stripPart(), ...this.pastPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
   }
 
   /** The alarm of a link, where it is not open any more. */
@@ -80,6 +83,30 @@ export class Details {
     if (!figures.length) return [];
     const part = element("section");
     part.append(this.heading("ECG around the alarms"), ...figures);
+    return [part];
+  }
+
+  /** Asks for the alarms that are over, whenever others are open than before. */
+  lookBack() {
+    const { tile } = this;
+    const openIds = tile.alarms.map(({ alertId }) => alertId).sort().join();
+    if (openIds === this.openIds) return;
+    this.openIds = openIds;
+    pastAlarms(tile.bed).then((past) => {
+      if (past && this.tile === tile) this.past = past;
+    });
+  }
+
+  pastPart() {
+    if (!this.past.length) return [];
+    const part = element("section", "past");
+    part.append(this.heading("Earlier alarms"));
+    for (const alarm of this.past) {
+      const at = new Date(alarm.onsetUs / 1000).toLocaleString([], { hour12: false });
+      const link = element("a", "", `${PRIORITY[alarm.priority].mark} ${alarmWords(alarm)}, ${at}`);
+      link.href = `/alarm/${encodeURIComponent(alarm.alertId)}`;
+      part.append(link);
+    }
     return [part];
   }
 

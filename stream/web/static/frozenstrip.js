@@ -21,10 +21,15 @@ const MISSING = {
 const ASK_AGAIN_MS = 2000;
 const ASK_FOR_MS = 60000;
 
-/** What the board knows of an alarm (`GET /api/alarm/ID`); null when it knows nothing, or cannot be reached. */
-export async function findAlarm(alertId) {
+/** What the board knows of an alarm; null when it knows nothing, or cannot be reached. */
+export const findAlarm = (alertId) => told(`/api/alarm/${encodeURIComponent(alertId)}`);
+
+/** The alarms of a bed that are over, the latest first; null when the board cannot be reached. */
+export const pastAlarms = (bed) => told(`/api/alarms?bed=${encodeURIComponent(bed)}`);
+
+async function told(path) {
   try {
-    const answer = await fetch(`/api/alarm/${encodeURIComponent(alertId)}`, { signal: AbortSignal.timeout(8000) });
+    const answer = await fetch(path, { signal: AbortSignal.timeout(8000) });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
