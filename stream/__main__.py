@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "replay": "send recordings as gateways would",
     "score": "the corridor over files, without a broker",
     "selftest": "patients who are nobody, for ever: their alarm must reach every sink once a minute",
+    "strips": "the ECG around every alarm, frozen: one process for a site",
     "redrive": "what could not be used: counted by reason, and sent back once",
     "broker": "a local Kafka with all topics, until Ctrl-C",
     "topics": "create the topics that a broker lacks (WARDWATCH_KAFKA)",

@@ -36,6 +36,7 @@ from stream.deciding import Decide
 from stream.health import Health
 from stream.httpserver import HttpServer, probe_routes
 from stream.imagestore import ImageStore
+from stream.links import Links
 from stream.metrics import Metrics
 from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, begin_serving, open_slots
 from stream.notify.alertmanager import AlertmanagerNotifier
@@ -176,8 +177,11 @@ class Worker:
 
     def _notifiers(self, settings: Settings) -> list[Delivery]:
         notifiers: list[Delivery] = []
+        links = Links(settings.board_url)
         if settings.alertmanager:
-            notifiers.append(AlertmanagerNotifier(settings.kafka, settings.alertmanager, self._metrics, self._clock))
+            notifiers.append(
+                AlertmanagerNotifier(settings.kafka, settings.alertmanager, self._metrics, self._clock, links=links)
+            )
         if settings.webhook:
             notifiers.append(
                 WebhookNotifier(
@@ -187,12 +191,13 @@ class Worker:
                     self._metrics,
                     self._clock,
                     names_patient=bool(settings.webhook_patient),
+                    links=links,
                 )
             )
         if settings.mail:
             to = tuple(name.strip() for name in settings.mail_to.split(",") if name.strip())
             post = Post(settings.mail, settings.mail_from, to, settings.mail_user, settings.mail_secret)
-            notifiers.append(MailNotifier(settings.kafka, post, self._metrics, self._clock))
+            notifiers.append(MailNotifier(settings.kafka, post, self._metrics, self._clock, links=links))
         return notifiers
 
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:

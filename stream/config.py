@@ -71,6 +71,11 @@ TABLE: Final = (
         upper=1,
     ),
     Setting(field="images", meaning="address prefixes images may be fetched from, comma between them", default=""),
+    Setting(
+        field="board_url",
+        meaning="address of the board as people reach it, for links to alarms in notifications; empty: no links",
+        default="",
+    ),
     Setting(field="alertmanager", meaning="Alertmanager address for clinical alarms, empty: none", default=""),
     Setting(field="webhook", meaning="webhook address for clinical alarms, empty: none", default=""),
     Setting(field="webhook_secret", meaning="key that signs webhook bodies", default=""),
@@ -116,6 +121,7 @@ class Settings:
     stalled_s: float
     dead_letter_share: float
     images: str
+    board_url: str
     alertmanager: str
     webhook: str
     webhook_secret: str

@@ -1,4 +1,5 @@
-"""``make demo``: a ward to look at. Kafka, one worker with its board, and everybody in the cast, until Ctrl-C.
+"""``make demo``: a ward to look at. Kafka, one worker with its board, the strips of its alarms, and everybody in
+the cast, until Ctrl-C.
 
 With ``--for`` it runs without a person: it sends for so long, acknowledges a few alarms as a nurse would, waits until
 the worker has caught up, and ends with status 0 only if the laws hold: every event sent is accounted for, no finding
@@ -30,6 +31,7 @@ from stream.rehearsal.nurse import Nurse
 from stream.rehearsal.readback import Marks, marks, records_since
 from stream.rehearsal.report import READ_BACK, Counted, Report, Stored, report
 from stream.rehearsal.status import Scrape, StatusLine
+from stream.rehearsal.strips import strips
 from stream.rehearsal.worker import DemoWorker
 from vitals.clock import SystemClock
 from vitals.errors import Fault
@@ -101,6 +103,7 @@ def _run(asked: Asked) -> int:
         since = marks(bootstrap, READ_BACK)
         _say("Starting the worker (the first start on a machine compiles the signal path)")
         worker = stack.enter_context(DemoWorker(bootstrap, asked.http_port or free_ports(1)[0]))
+        stack.enter_context(strips(bootstrap))
         cast = reading.result()
         worker.wait_until_ready(lambda seconds: _say(f"  still starting, {seconds:.0f} s"))
         _introduce(cast, bootstrap, worker)

@@ -14,7 +14,7 @@ _LATENCY_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.
 _STAGE_S: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _BATCH: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
-Process = Literal["worker", "self-test", "shadow"]
+Process = Literal["worker", "self-test", "shadow", "strips"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,22 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
         ("topic",),
         "records in the log that the shadow has not taken",
         process="shadow",
+    ),
+    MetricSpec(
+        "wardwatch_strips_total",
+        "counter",
+        ("result",),
+        "ECG strips of alarms: whole; short (something is missing, the strip says why); none (too many waited)",
+        process="strips",
+    ),
+    MetricSpec("wardwatch_strips_waiting", "gauge", (), "alarms whose strip is not written yet", process="strips"),
+    MetricSpec("wardwatch_strips_memory_bytes", "gauge", (), "ECG kept in memory for strips", process="strips"),
+    MetricSpec(
+        "wardwatch_strips_read_timestamp_seconds",
+        "gauge",
+        (),
+        "all ECG that arrived before this was read for strips",
+        process="strips",
     ),
 )
 

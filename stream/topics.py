@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from vitals import alerts, audit, events, findings, risk
+from vitals import alerts, audit, events, findings, risk, strips
 
 PARTITIONS: Final = 8
 """The same for every topic: Kafka's co-partitioning then gives one worker partition p of all of them."""
@@ -48,6 +48,7 @@ class Topic(enum.StrEnum):
     FINDINGS = "findings.v1"
     RISK = "risk.v1"
     ALERTS = "alerts.v1"
+    STRIPS = "strips.v1"
     WINDOWS = "windows.v1"
     LABELS = "labels.v1"
     COMMANDS = "commands.v1"
@@ -63,7 +64,11 @@ OBSERVED: Final = (Topic.ECG, Topic.GLUCOSE, Topic.IMAGING)
 
 CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.ECG: TopicSpec(
-        "gateway (patient when the bundle has one)", events.EcgBundle, "gateways", "observe, board", _kept_days(2)
+        "gateway (patient when the bundle has one)",
+        events.EcgBundle,
+        "gateways",
+        "observe, board, strips",
+        _kept_days(2),
     ),
     Topic.GLUCOSE: TopicSpec("patient", events.GlucoseReading, "gateways", "observe", _kept_days(14)),
     Topic.IMAGING: TopicSpec("patient", events.ImagingEvent, "gateways", "observe", _kept_days(14)),
@@ -71,7 +76,15 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
         "none: partition = crc32(patient)", findings.Findings, "observe", "decide, board", _kept_days(7)
     ),
     Topic.RISK: TopicSpec("none: the findings' partition", risk.RiskBatch, "decide", "board, EHR", _kept_days(7)),
-    Topic.ALERTS: TopicSpec("patient", alerts.AlertTransition, "decide", "board, notifiers", _kept_days(90)),
+    Topic.ALERTS: TopicSpec("patient", alerts.AlertTransition, "decide", "board, notifiers, strips", _kept_days(90)),
+    Topic.STRIPS: TopicSpec(
+        # samples shrink by half, and a board or two read them
+        "patient",
+        strips.Strip,
+        "strips",
+        "board",
+        {**_kept_days(90), "compression.type": "gzip"},
+    ),
     Topic.WINDOWS: TopicSpec("none", events.WindowArchive, "observe", "trainer", _kept_days(30)),
     Topic.LABELS: TopicSpec("patient", events.Label, "board, importers", "trainer", _kept_days(365)),
     Topic.COMMANDS: TopicSpec("patient", events.Command, "board", "decide", _kept_days(90)),

@@ -34,5 +34,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     config.CACHE_DIR = str((Path(chosen) if chosen else _FOLDER / "__pycache__") / _KEPT)
     try:
         return njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # nowhere to keep it, as in a container that may not write: it is compiled at each start
+        return njit(nogil=True)(function)
     finally:
         config.CACHE_DIR = chosen

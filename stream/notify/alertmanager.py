@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from stream.links import NO_LINKS, Links
 from stream.metrics import Metrics
 from stream.notify.delivery import Delivery
 from stream.notify.outbox import PATIENCE, Notification, Patience
@@ -46,13 +47,14 @@ _PATH: Final = "/api/v2/alerts"
 Labels = tuple[tuple[str, str], ...]
 
 
-class PostableAlert(msgspec.Struct, frozen=True, rename="camel"):
-    """One alert as the v2 API takes it; times are RFC 3339."""
+class PostableAlert(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One alert as the v2 API takes it; times are RFC 3339. ``link``: the alarm on the board, empty where none is."""
 
     labels: dict[str, str]
     annotations: dict[str, str]
     starts_at: str
     ends_at: str
+    link: str = msgspec.field(default="", name="generatorURL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +115,10 @@ class Alertmanager:
     name: Final = "alertmanager"
     most_at_once: Final = 200
 
-    def __init__(self, receiver: Receiver, clock: Clock) -> None:
+    def __init__(self, receiver: Receiver, clock: Clock, links: Links = NO_LINKS) -> None:
         self._receiver = receiver
         self._clock = clock
+        self._links = links
         self._standing: dict[str, Standing] = {}
         self._refresh_s = 0.0
 
@@ -158,7 +161,7 @@ class Alertmanager:
         now = after(before, notification)
         for labels, began_ms in before.began_ms.items() if before is not None else ():
             if labels not in now.began_ms:
-                yield _postable(labels, now.annotations, began_ms, max(notification.written_ms, began_ms + 1))
+                yield self._alarm(labels, now, began_ms, max(notification.written_ms, began_ms + 1))
         yield from self._as_it_stands(now)
 
     def _self_test(self, notification: Notification) -> PostableAlert:
@@ -170,14 +173,20 @@ class Alertmanager:
     def _as_it_stands(self, standing: Standing) -> Iterator[PostableAlert]:
         until_ms = self._clock.now_us() // 1000 + round(STANDS_S * 1000)
         for labels, began_ms in standing.began_ms.items():
-            yield _postable(labels, standing.annotations, began_ms, until_ms)
+            yield self._alarm(labels, standing, began_ms, until_ms)
+
+    def _alarm(self, labels: Labels, standing: Standing, starts_ms: int, ends_ms: int) -> PostableAlert:
+        link = self._links.to(dict(labels)["alert_id"])
+        return _postable(labels, standing.annotations, starts_ms, ends_ms, link)
 
     def _post(self, alerts: Sequence[PostableAlert]) -> None:
         self._receiver.post(msgspec.json.encode(alerts), {}, _PATH)
 
 
-def _postable(labels: Labels, annotations: dict[str, str], starts_ms: int, ends_ms: int) -> PostableAlert:
-    return PostableAlert(dict(labels), annotations, _rfc3339(starts_ms), _rfc3339(ends_ms))
+def _postable(
+    labels: Labels, annotations: dict[str, str], starts_ms: int, ends_ms: int, link: str = ""
+) -> PostableAlert:
+    return PostableAlert(dict(labels), annotations, _rfc3339(starts_ms), _rfc3339(ends_ms), link)
 
 
 def _rfc3339(time_ms: int) -> str:
@@ -191,7 +200,14 @@ class AlertmanagerNotifier(Delivery):
     """
 
     def __init__(
-        self, kafka: str, address: str, metrics: Metrics, clock: Clock, *, patience: Patience = PATIENCE
+        self,
+        kafka: str,
+        address: str,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        links: Links = NO_LINKS,
+        patience: Patience = PATIENCE,
     ) -> None:
-        sink = Alertmanager(Receiver(address, patience.timeout_s), clock)
+        sink = Alertmanager(Receiver(address, patience.timeout_s), clock, links)
         super().__init__(kafka, sink, metrics, clock, patience)

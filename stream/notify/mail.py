@@ -17,6 +17,7 @@ from email.utils import format_datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from stream.links import NO_LINKS, Links
 from stream.metrics import Metrics
 from stream.notify.delivery import Delivery
 from stream.notify.outbox import PATIENCE, Notification, Patience
@@ -66,9 +67,10 @@ class Mail:
     name: Final = "mail"
     most_at_once: Final = 1
 
-    def __init__(self, post: Post, timeout_s: float) -> None:
+    def __init__(self, post: Post, timeout_s: float, links: Links = NO_LINKS) -> None:
         self._post = post
         self._timeout_s = timeout_s
+        self._links = links
 
     def send(self, notifications: Sequence[Notification]) -> None:
         """See ``Sink``. The self-test is as far as the server's answer: nobody wants its mail."""
@@ -84,7 +86,7 @@ class Mail:
                     if code >= _NOT_NOW:
                         raise smtplib.SMTPResponseException(code, said)
                 else:
-                    server.send_message(_letter(one, self._post))
+                    server.send_message(_letter(one, self._post, self._links.to(one.alert.alert_id)))
             finally:
                 with suppress(smtplib.SMTPException, OSError):
                     server.quit()
@@ -130,7 +132,7 @@ def _refusal(code: int) -> Refused | NotNow:
     return NotNow(f"status {code}", nobody_there=False)
 
 
-def _letter(notification: Notification, post: Post) -> EmailMessage:
+def _letter(notification: Notification, post: Post, link: str) -> EmailMessage:
     alert = notification.alert
     letter = EmailMessage()
     letter["From"], letter["To"] = post.sender, ", ".join(post.to)
@@ -144,6 +146,7 @@ def _letter(notification: Notification, post: Post) -> EmailMessage:
         f"began {began}",
         alert.text,
         f"alarm {alert.alert_id}: the board says whose it is",
+        *((link,) if link else ()),
         "",
         "Wardwatch is not a medical device and never the sole source of alarms.",
     ]
@@ -155,6 +158,13 @@ class MailNotifier(Delivery):
     """Mails every call for a person: ``start``, ``stop``. Raises ``ValueError`` for a bad setting (see ``Post``)."""
 
     def __init__(
-        self, kafka: str, post: Post, metrics: Metrics, clock: Clock, *, patience: Patience = PATIENCE
+        self,
+        kafka: str,
+        post: Post,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        links: Links = NO_LINKS,
+        patience: Patience = PATIENCE,
     ) -> None:
-        super().__init__(kafka, Mail(post, patience.timeout_s), metrics, clock, patience)
+        super().__init__(kafka, Mail(post, patience.timeout_s, links), metrics, clock, patience)

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from stream.links import NO_LINKS, Links
 from stream.metrics import Metrics
 from stream.notify.delivery import Delivery
 from stream.notify.outbox import PATIENCE, Notification, Patience
@@ -29,7 +30,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """The body. The words are those of ``AlertTransition``; what could name a person is not here, but for ``patient``.
 
     ``type``: ``alarm.`` and the event, ``alarm.raised`` for one; ``self-test.raised`` once a
-    minute and partition. ``value`` null: not measured.
+    minute and partition. ``value`` null: not measured. ``link``: the alarm on the board, where the site says how it is
+    reached.
     """
 
     type: str
@@ -50,15 +52,17 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     limit: float | None
     unit: str
     patient: str | msgspec.UnsetType
+    link: str | msgspec.UnsetType = msgspec.UNSET
     v: int = 1
 
 
-def notice(notification: Notification, *, names_patient: bool) -> Notice:
+def notice(notification: Notification, *, names_patient: bool, links: Links = NO_LINKS) -> Notice:
     """What the receiver is told of one step."""
     alert = notification.alert
     evidence = alert.evidence
+    is_test = is_self_test(alert.patient)
     return Notice(
-        type=f"{'self-test' if is_self_test(alert.patient) else 'alarm'}.{alert.event}",
+        type=f"{'self-test' if is_test else 'alarm'}.{alert.event}",
         alert_id=alert.alert_id,
         step=alert.step,
         condition=alert.condition or "",
@@ -76,6 +80,7 @@ def notice(notification: Notification, *, names_patient: bool) -> Notice:
         limit=evidence.limit if evidence else None,
         unit=evidence.unit if evidence else "",
         patient=alert.patient if names_patient else msgspec.UNSET,
+        link=(not is_test and links.to(alert.alert_id)) or msgspec.UNSET,
     )
 
 
@@ -103,16 +108,19 @@ class Webhook:
     name: Final = "webhook"
     most_at_once: Final = 1
 
-    def __init__(self, receiver: Receiver, key: bytes, clock: Clock, *, names_patient: bool) -> None:
+    def __init__(
+        self, receiver: Receiver, key: bytes, clock: Clock, *, names_patient: bool, links: Links = NO_LINKS
+    ) -> None:
         self._receiver = receiver
         self._key = key
         self._clock = clock
         self._names_patient = names_patient
+        self._links = links
 
     def send(self, notifications: Sequence[Notification]) -> None:
         """See ``Sink``."""
         (one,) = notifications
-        body = msgspec.json.encode(notice(one, names_patient=self._names_patient))
+        body = msgspec.json.encode(notice(one, names_patient=self._names_patient, links=self._links))
         name = f"{one.alert.alert_id}-{one.alert.step}"
         now_s = self._clock.now_us() // 1_000_000
         self._receiver.post(
@@ -150,8 +158,9 @@ class WebhookNotifier(Delivery):
         clock: Clock,
         *,
         names_patient: bool,
+        links: Links = NO_LINKS,
         patience: Patience = PATIENCE,
     ) -> None:
         receiver = Receiver(address, patience.timeout_s)
-        sink = Webhook(receiver, key_of(secret), clock, names_patient=names_patient)
+        sink = Webhook(receiver, key_of(secret), clock, names_patient=names_patient, links=links)
         super().__init__(kafka, sink, metrics, clock, patience)

@@ -22,7 +22,7 @@ _READY_DEADLINE_S: Final = 240.0
 _TELL_EVERY_S: Final = 10.0
 _STOP_GRACE_S: Final = 12.0
 _ASK_TIMEOUT_S: Final = 5.0
-_CLOCK_AHEAD_S: Final = 86_400
+CLOCK_AHEAD_S: Final = 86_400
 """Faster than real time, events come from the future; the worker must take them."""
 
 
@@ -38,7 +38,7 @@ class DemoWorker:
             "WARDWATCH_HTTP_HOST": _HOST,
             "WARDWATCH_HTTP_PORT": str(port),
             "WARDWATCH_WORKER_ID": f"demo-{os.getpid()}",
-            "WARDWATCH_CLOCK_AHEAD_S": str(_CLOCK_AHEAD_S),
+            "WARDWATCHCLOCK_AHEAD_S": str(CLOCK_AHEAD_S),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import islice
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,7 +12,9 @@ from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.conditions import Kind, Priority
 
 _REMEMBERED: Final = 20_000
-"""Alerts that are over and whose last step is still known: a replayed record must not bring one back."""
+"""Alerts that are over and whose last step is still known: a replayed record must not bring one back, and a link leads
+to them.
+"""
 
 _SOUNDING: Final = frozenset({Signal.ON, Signal.LATCHED})
 
@@ -24,7 +27,7 @@ class AlarmList:
         self.paused_until_us: dict[str, int] = {}
         self.change = 0
         """Grows with everything taken in that changed something."""
-        self._over: OrderedDict[str, int] = OrderedDict()
+        self._over: OrderedDict[str, AlertTransition] = OrderedDict()
         self._sorted: list[AlertTransition] = []
         self._sorted_at = 0
 
@@ -45,6 +48,14 @@ class AlarmList:
             self._sorted_at = self.change
         return self._sorted
 
+    def find(self, alert_id: str) -> AlertTransition | None:
+        """The newest step of an alert that is open, or has been over for not too long."""
+        return next((alarm for alarm in self.all() if alarm.alert_id == alert_id), self._over.get(alert_id))
+
+    def past(self, patient: str, most: int) -> list[AlertTransition]:
+        """The last steps of a patient's alerts that are over, the latest first."""
+        return list(islice((step for step in reversed(self._over.values()) if step.patient == patient), most))
+
     def forget(self, patient: str) -> None:
         """The patient has gone."""
         self.by_patient.pop(patient, None)
@@ -54,14 +65,14 @@ class AlarmList:
     def _take_alert(self, step: AlertTransition) -> bool:
         alarms = self.by_patient.get(step.patient, {})
         held = alarms.get(step.alert_id)
-        last_step = held.step if held is not None else self._over.get(step.alert_id, -1)
-        if step.step <= last_step:
+        last = held if held is not None else self._over.get(step.alert_id)
+        if last is not None and step.step <= last.step:
             return False
         if step.signal is Signal.OFF:
             alarms.pop(step.alert_id, None)
             if not alarms:
                 self.by_patient.pop(step.patient, None)
-            self._over[step.alert_id] = step.step
+            self._over[step.alert_id] = step
             if len(self._over) > _REMEMBERED:
                 self._over.popitem(last=False)
         else:

@@ -23,10 +23,12 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from stream.links import ALARM_PATH
 from stream.metrics import Metrics
 from stream.topics import Topic
 from stream.web import tiles
 from stream.web.commands import REQUESTS, CommandDesk, NotYours, parse
+from stream.web.frozen import Frozen
 from stream.web.reader import Reader, Report, Taken
 from stream.web.receipts import Receipts
 from stream.web.tracereader import TraceReader
@@ -57,6 +59,9 @@ _RISK_S: Final = 900.0
 _ALERTS_S: Final = 72 * 3600.0
 _MOST: Final = 4000
 """Records of a partition that are read back: a board stands within seconds, whatever the size of the ward."""
+
+_STRIPS: Final = 500
+"""The same of strips, which are a hundred times as large."""
 
 _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS: Final = {
@@ -99,6 +104,7 @@ class BoardServer:
         self.ward = Ward(clock, CAPACITY, unit)
         self._unit = unit
         self.traces = Traces()
+        self.frozen = Frozen()
         self._kafka = kafka
         self._clock = clock
         self._tick_s = tick_s
@@ -118,6 +124,9 @@ class BoardServer:
             web.get("/static/{name}", self._static),
             web.get("/live", self._live),
             web.get("/api/ward", self._snapshot),
+            web.get(f"{ALARM_PATH}{{alert_id}}", self._page),
+            web.get("/api/alarm/{alert_id}", self._alarm),
+            web.get("/api/alarms", self._past_alarms),
             *(web.post(f"/api/{action}", self._command(action)) for action in REQUESTS),
         ]
 
@@ -129,6 +138,7 @@ class BoardServer:
             self._reader(Topic.RISK, self._take_risks, "risk", _LIVE_S),
             self._reader(Topic.FINDINGS, self._take_findings, "findings past", _FINDINGS_S, only_before_s=_LIVE_S),
             self._reader(Topic.RISK, self._take_risks, "risk past", _RISK_S, only_before_s=_LIVE_S),
+            self._reader(Topic.STRIPS, self._take_strip, "strips", _ALERTS_S, most=_STRIPS),
             TraceReader(self._kafka, self.traces, self._report("ecg"), self._clock),
         ]
         for reader in self._readers:
@@ -170,6 +180,9 @@ class BoardServer:
     def _take_alert(self, record: Taken) -> None:
         self.ward.take_alert(codec.decode(AlertTransition, record.value, record.content_type), record.arrived_us)
 
+    def _take_strip(self, record: Taken) -> None:
+        self.frozen.take(record.value, record.content_type)
+
     async def _page(self, request: web.Request) -> web.Response:
         return self._serve(request, "index.html")
 
@@ -197,6 +210,18 @@ class BoardServer:
         frame, _ = self.ward.frame(view)
         beds = self.ward.changed(frame.order, {})
         return _json(tiles.Snapshot(self.ward.now_us(), frame, beds))
+
+    async def _alarm(self, request: web.Request) -> web.Response:
+        if not _is_same_origin(request):
+            return _refusal(403, "another site asks")
+        alert_id = request.match_info["alert_id"]
+        found = tiles.alarm_found(self.ward.alarm(alert_id), self.frozen.of(alert_id))
+        return _json(found) if found is not None else _refusal(404, "no alarm of this name is known here any more")
+
+    async def _past_alarms(self, request: web.Request) -> web.Response:
+        if not _is_same_origin(request):
+            return _refusal(403, "another site asks")
+        return _json([tiles.past_alarm(alarm) for alarm in self.ward.past_alarms(request.query.get("bed", ""))])
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         if not _is_same_origin(request):

@@ -10,6 +10,9 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from vitals.alerts import AlertTransition, Signal
+from vitals.strips import Strip
+
 
 class Shown(msgspec.Struct, frozen=True, rename="camel"):
     """Root of everything shown. ``endUs``: event time, ``arrivedUs``: the broker's; the older of the two is its age."""
@@ -176,6 +179,49 @@ class Snapshot(Shown, frozen=True):
     beds: list[BedShown]
 
 
+class StretchShown(Shown, frozen=True):
+    """An unbroken stretch of one monitor. ``samples``: int16[leads, n], little-endian, base64; -32768: not measured."""
+
+    gateway: str
+    start_us: int
+    rate_hz: float
+    gain_uv: float
+    leads: list[str]
+    samples: bytes
+
+
+class StripShown(Shown, frozen=True):
+    """The ECG around the moment ``timeUs`` at which an alarm was raised. ``missing``: why it is not whole."""
+
+    time_us: int
+    from_us: int
+    to_us: int
+    stretches: list[StretchShown]
+    missing: list[str]
+
+
+class PastAlarm(Shown, frozen=True):
+    """One of ``GET /api/alarms?bed=BED``: an alarm of the bed that is over."""
+
+    alert_id: str
+    condition: str
+    priority: str
+    text: str
+    onset_us: int
+
+
+class AlarmFound(Shown, frozen=True):
+    """``GET /api/alarm/ID``. ``isOpen``: somebody has still to deal with it; ``strip`` None: there is none (yet)."""
+
+    alert_id: str
+    bed: str
+    is_open: bool
+    condition: str
+    priority: str
+    text: str
+    strip: StripShown | None
+
+
 class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", tag="view", tag_field="type"):
     """What a browser asks to see. ``hidden``: nobody can see it now, behind another window or tab."""
 
@@ -190,3 +236,32 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="seen", 
     """What a browser has shown since it last said so: alarm ids, each with its step."""
 
     shown: Annotated[list[tuple[Annotated[str, Meta(max_length=64)], int]], Meta(max_length=64)]
+
+
+def past_alarm(alarm: AlertTransition) -> PastAlarm:
+    """An alarm that is over, by its last step."""
+    return PastAlarm(alarm.alert_id, alarm.condition or "", alarm.priority or "low", alarm.text, alarm.onset_us)
+
+
+def alarm_found(alarm: AlertTransition | None, strip: Strip | None) -> AlarmFound | None:
+    """What is known of one alarm: by its newest step, and by its strip, which outlives it."""
+    known = strip if strip is not None else alarm
+    if known is None:
+        return None
+    return AlarmFound(
+        alert_id=known.alert_id,
+        bed=known.patient,
+        is_open=alarm is not None and alarm.signal is not Signal.OFF,
+        condition=known.condition or "",
+        priority=known.priority or "low",
+        text=known.text,
+        strip=_strip_shown(strip) if strip is not None else None,
+    )
+
+
+def _strip_shown(strip: Strip) -> StripShown:
+    stretches = [
+        StretchShown(one.gateway, one.start_us, one.rate_hz, one.gain_uv, one.leads, one.samples)
+        for one in strip.stretches
+    ]
+    return StripShown(strip.time_us, strip.from_us, strip.to_us, stretches, [*strip.missing])

@@ -26,6 +26,7 @@ BED_ORDER: Final = "bed"
 URGENCY_ORDER: Final = "urgency"
 MAX_PAGE: Final = 64
 _ALARMS_LISTED: Final = 40
+_PAST_LISTED: Final = 12
 _OVERDUE_US: Final = 10 * US_PER_S
 _FORGET_US: Final = 12 * 3600 * US_PER_S
 _MARKS_SHOWN: Final = 12
@@ -79,6 +80,16 @@ class Ward:
         with self._lock:
             self._feeds[name] = state
             self._refused[name] = self._refused.get(name, 0) + refused
+
+    def alarm(self, alert_id: str) -> AlertTransition | None:
+        """The newest step of an alarm, also of one that is over."""
+        with self._lock:
+            return self._alarms.find(alert_id)
+
+    def past_alarms(self, bed: str) -> list[AlertTransition]:
+        """The last steps of the bed's latest alarms that are over, the latest first; none of a bed that has gone."""
+        with self._lock:
+            return self._alarms.past(bed, _PAST_LISTED) if bed in self._beds.index else []
 
     def forget_the_silent(self) -> None:
         """Let beds go from which nothing has come for half a day and that have no open alarm."""

@@ -25,6 +25,7 @@ from stream.agents.door import record_of
 from stream.alerting import Deciding
 from stream.checkpoint import Owners
 from stream.deciding import Decide
+from stream.freezing import Freezer
 from stream.gateways import cgm, images, wfdb
 from stream.imagestore import ImageStore, decoded
 from stream.modelslot import ModelSlot
@@ -32,9 +33,11 @@ from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observi
 from stream.patients import PatientRows
 from stream.pipeline import Half, Products
 from stream.topics import CATALOGUE, MAX_MESSAGE_BYTES, PARTITIONS, Topic
+from tests.support.alarms import steps
 from tests.support.bad_input import chunk, dicom_without_pixels, image, reading
 from tests.support.stay import CALM_RHYTHM, NORMAL_BEAT, Stay, batch, command, record
 from vitals import codec
+from vitals.alerts import AlertEvent, AlertTransition
 from vitals.errors import Fate, Fault, Unusable
 from vitals.events import Checkpoint, DeadLetter, EcgBundle, Record, Redriven, Wire
 from vitals.findings import Task, Verdict
@@ -93,6 +96,7 @@ def targets() -> list[Target]:
         Target("patients", _patients, tuple(snapshots)),
         Target("alarms", _alarms, (_alarms_of_one(), Deciding().snapshot())),
         Target("seen-images", _seen_images, (_observe_imaging().snapshot("imaging/0"), b"\x91\xc4\x0812345678")),
+        Target("strips", _strips, (*ecg_seeds, codec.encode(_raised()))),
         Target("letters", _letters, tuple(_letter_seeds())),
         Target("cgm-tables", _tables, tuple(_cgm_seeds())),
         Target("image-files", _image_files, (*dicom[:2], next(_pngs()), _npz())),
@@ -276,6 +280,26 @@ def _letter_seeds() -> Iterable[bytes]:
     half = _observe_ecg()
     broken = half.process([Record("ecg.v1", 0, 1, 1, b"k", b"\xc1")], Owners(0))
     yield from (message.value or b"" for message in broken.messages)
+
+
+# -- strips --------------------------------------------------------------------------------------------------------
+
+
+def _raised() -> AlertTransition:
+    return steps(AlertEvent.RAISED, patient="ann", onset_us=NOW_US)[0]
+
+
+def _strips(data: bytes) -> None:
+    freezer = Freezer(0, 60_000_000)
+    freezer.take_alert(_raised(), NOW_US)
+    for kind in (codec.MSGPACK, codec.JSON):
+        with suppress(ValueError):
+            freezer.take_ecg(data, kind, 0, 1, NOW_US)
+        with suppress(Unusable):
+            freezer.take_alert(codec.decode(AlertTransition, data, kind), NOW_US)
+    for strip in freezer.cut(NOW_US + 3_600_000_000):
+        assert len(codec.encode(strip)) < MAX_MESSAGE_BYTES
+    assert freezer.waiting == 0
 
 
 # -- files that a gateway plays ------------------------------------------------------------------------------------

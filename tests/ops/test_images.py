@@ -19,8 +19,13 @@ from stream.config import TABLE
 from tests.support.deployed import ROOT, compose, heredoc, instructions, stages
 
 VARIABLES = {row.variable for row in TABLE}
-SERVICES = {"kafka", "topics", "worker", "shadow", "trainer", "self-test", "prometheus", "alertmanager", "grafana"}
-OURS = {"topics": "serving", "worker": "serving", "shadow": "serving", "trainer": "trainer", "self-test": "serving"}
+SERVICES = {
+    "kafka", "topics", "worker", "shadow", "trainer", "self-test", "strips", "prometheus", "alertmanager", "grafana"
+}  # fmt: skip
+OURS = {
+    "topics": "serving", "worker": "serving", "shadow": "serving", "trainer": "trainer", "self-test": "serving",
+    "strips": "serving",
+}  # fmt: skip
 
 
 def _copied(stage: str) -> set[str]:
@@ -110,7 +115,7 @@ def test_images_of_others_are_pinned_and_kafka_is_the_version_of_the_tests() -> 
 
 def test_every_setting_in_compose_is_one_and_a_worker_starts_with_them() -> None:
     services = compose()["services"]
-    for name in ("topics", "worker", "shadow"):
+    for name in ("topics", "worker", "shadow", "self-test", "strips"):
         told = services[name]["environment"]
         assert set(told) <= VARIABLES
         config.read({variable: "" if value.startswith("${") else value for variable, value in told.items()})
@@ -149,7 +154,7 @@ def test_every_service_that_another_speaks_of_is_there() -> None:
         for lookup in found["dns_sd_configs"]
         for name in lookup["names"]
     }
-    assert names == {"worker", "shadow", "self-test", "trainer", "alertmanager"}
+    assert names == {"worker", "shadow", "self-test", "strips", "trainer", "alertmanager"}
     assert names <= services.keys()
     receivers = re.findall(r"url: http://([\w-]+):", (ROOT / "monitoring" / "alertmanager.yml").read_text())
     assert {f"{name}:host-gateway" for name in receivers} == set(services["alertmanager"]["extra_hosts"])
@@ -157,7 +162,8 @@ def test_every_service_that_another_speaks_of_is_there() -> None:
 
 def test_the_commands_are_commands() -> None:
     services = compose()["services"]
-    ours = [services["topics"]["command"], ["python", "-m", "stream", "worker"]]
+    ours = [services[name]["command"] for name in ("topics", "self-test", "strips")]
+    ours.append(["python", "-m", "stream", "worker"])
     assert {command[3] for command in ours} <= set(COMMANDS)
     (serving,) = (words for words in stages()["serving"][1] if words[0] == "CMD")
     assert " ".join(serving) == 'CMD ["python", "-m", "stream", "worker"]'

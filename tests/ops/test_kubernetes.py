@@ -19,7 +19,12 @@ from tests.support.deployed import ROOT, manifest, manifests, pod_of
 from vitals.clock import ManualClock
 
 FOLDERS = ("base", "overlays/cpu", "overlays/gpu")
-WORKLOADS = (("StatefulSet", "worker"), ("CronJob", "trainer"), ("Deployment", "self-test"))
+WORKLOADS = (
+    ("StatefulSet", "worker"),
+    ("CronJob", "trainer"),
+    ("Deployment", "self-test"),
+    ("Deployment", "strips"),
+)
 VARIABLES = {row.variable for row in TABLE}
 
 
@@ -27,7 +32,7 @@ VARIABLES = {row.variable for row in TABLE}
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_manifest_fits_the_schema_of_kubernetes(folder: str, version: str) -> None:
     found = manifests(folder)
-    assert len(found) == 17
+    assert len(found) == 21
     for one in found:
         kubernetes_validate.validate(one, version, strict=True)
 
@@ -158,8 +163,8 @@ def test_the_overlays_differ_in_engine_only() -> None:
         image: str = pod_of(manifest(folder, "StatefulSet", "worker"))["spec"]["containers"][0]["image"]
         return image
 
-    assert gpus("overlays/cpu") == [0, 0, 0]
-    assert gpus("overlays/gpu") == [1, 1, 0]
+    assert gpus("overlays/cpu") == [0, 0, 0, 0]
+    assert gpus("overlays/gpu") == [1, 1, 0, 0]
     assert serving_image("overlays/gpu") == f"{serving_image('overlays/cpu')}-gpu"
     for folder in ("overlays/cpu", "overlays/gpu"):
         for kind, name in WORKLOADS:

@@ -34,7 +34,7 @@ WORDS: dict[str, frozenset[str]] = {
     "half": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "stream": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "rung": frozenset({"tensorrt", "onnx-cuda", "onnx-cpu", "rules"}),
-    "job": frozenset({"worker", "self-test", "trainer"}),
+    "job": frozenset({"worker", "self-test", "strips", "trainer"}),
 }
 """The words that the service writes into a label, where they are a closed set."""
 

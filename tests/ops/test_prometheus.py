@@ -23,14 +23,19 @@ from stream.gateways import wfdb as monitor
 from stream.gateways.schedule import Pace
 from stream.gateways.sending import Sender, play
 from stream.gateways.wfdb import Bed, bundles
+from stream.topics import Topic
 from tests.ops.test_monitoring import DASHBOARDS
 from tests.support.kept import keep_run
 from tests.support.monitors import Served, alertmanager, prometheus
 from tests.support.receivers import HttpReceiver, Post, until
+from tests.support.topics import read_all
 from tests.support.ward import image, reading
 from tests.support.workers import WorkerProcess, environment_of
 from trainer.config import TRAINED_TASKS
 from trainer.metrics import registry_of
+from vitals import codec
+from vitals.conditions import Condition
+from vitals.strips import Strip
 
 pytestmark = [pytest.mark.broker, pytest.mark.prometheus]
 
@@ -88,16 +93,17 @@ def _named(posts: list[Post], path: str) -> list[str]:
 
 
 @contextmanager
-def _self_test(kafka: str, folder: Path) -> Iterator[str]:
+def _beside(kafka: str, folder: Path, command: str, *arguments: str) -> Iterator[str]:
+    """A process beside the worker; where its metrics are."""
     (port,) = free_ports(1)
-    argv = [sys.executable, "-m", "stream", "selftest", "--speed", str(SPEED)]
-    with (folder / "selftest.log").open("wb") as log:
-        sender = subprocess.Popen(argv, cwd=PROJECT, env=environment_of(kafka, folder, port, {}), stderr=log)
+    argv = [sys.executable, "-m", "stream", command, *arguments]
+    with (folder / f"{command}.log").open("wb") as log:
+        process = subprocess.Popen(argv, cwd=PROJECT, env=environment_of(kafka, folder, port, {}), stderr=log)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        sender.kill()
-        sender.wait()
+        process.kill()
+        process.wait()
 
 
 @contextmanager
@@ -121,13 +127,14 @@ def site(kafka_topics: str, tmp_path: Path) -> Iterator[Site]:
         HttpReceiver() as people,
         alertmanager(tmp_path, people.address) as manager,
         WorkerProcess(kafka_topics, tmp_path, alertmanager=manager.address, clock_ahead_s="86400") as worker,
-        _self_test(kafka_topics, tmp_path) as self_test,
+        _beside(kafka_topics, tmp_path, "selftest", "--speed", str(SPEED)) as self_test,
+        _beside(kafka_topics, tmp_path, "strips") as strips,
         _trainer(tmp_path) as trainer,
-        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test, trainer) as server,
+        prometheus(tmp_path, f"http://127.0.0.1:{worker.port}", manager.address, self_test, strips, trainer) as server,
     ):
         made = Site(kafka_topics, worker, manager, server, people)
         people.wait_for(lambda posts: {"Watchdog", "WardSelfTest"} <= set(_named(posts, "/dead-man")), 60)
-        until(lambda: made.data("up") == [1.0, 1.0, 1.0], "all are scraped")
+        until(lambda: made.data("up") == [1.0] * 4, "all are scraped")
         yield made
 
 
@@ -174,11 +181,24 @@ def test_a_tachycardia_is_in_alertmanager_within_five_seconds_and_every_panel_sh
                 until(shown, "every panel shows data", 40)
             except TimeoutError:
                 pytest.fail(f"no data for {site.panels_without_data()}")
+            until(lambda: _strip_of(site.kafka, Condition.VENTRICULAR_TACHYCARDIA), "its ECG is frozen", 30)
         finally:
             stop.set()
             ward.join()
     assert not site.told("/operators")
     assert "WardSelfTest" not in site.told("/bedside")
+    strip = _strip_of(site.kafka, Condition.VENTRICULAR_TACHYCARDIA)
+    assert strip is not None
+    (stretch,) = strip.stretches
+    record = monitor.read(path)
+    first = round((began_s + stretch.start_us / 1e6 - start_s) * record.rate_hz)
+    sent = record.samples[:, first : first + round(15 * record.rate_hz)]
+    assert (strip.missing, stretch.samples) == ([], sent.astype("<i2").tobytes())
+
+
+def _strip_of(kafka: str, condition: Condition) -> Strip | None:
+    made = (codec.decode(Strip, record.value) for record in read_all(kafka, Topic.STRIPS))
+    return next((strip for strip in made if strip.condition is condition), None)
 
 
 def test_a_worker_that_ends_is_one_page_and_what_follows_from_it_is_none(site: Site) -> None:

@@ -72,6 +72,10 @@ def _processes_of(folder: Path) -> list[str]:
     return found
 
 
+def _command(pid: str) -> str:
+    return Path("/proc", pid, "cmdline").read_bytes().decode()
+
+
 def _nobody_listens_on(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
@@ -114,7 +118,7 @@ def test_the_end_of_it_leaves_no_process_no_port_and_no_data(tmp_path: Path, end
 def test_a_worker_that_dies_ends_the_demo_and_is_told(kafka_topics: str, tmp_path: Path) -> None:
     with _demo(tmp_path, "--kafka", kafka_topics) as demo:
         _read_until(demo, "Ward board")
-        (worker,) = [pid for pid in _processes_of(tmp_path) if int(pid) != demo.pid]
+        (worker,) = [pid for pid in _processes_of(tmp_path) if "worker" in _command(pid)]
         os.kill(int(worker), signal.SIGKILL)
         said, _ = demo.communicate(timeout=_DEADLINE_S)
     assert demo.returncode == 1

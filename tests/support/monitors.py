@@ -85,12 +85,14 @@ def alertmanager(folder: Path, receiver: str) -> Iterator[Served]:
 
 
 @contextmanager
-def prometheus(folder: Path, target: str, alertmanager_address: str, self_test: str, trainer: str) -> Iterator[Served]:
+def prometheus(
+    folder: Path, target: str, alertmanager_address: str, self_test: str, strips: str, trainer: str
+) -> Iterator[Served]:
     """Prometheus with ``monitoring/prometheus.yml`` and its rules; only addresses and intervals are others.
 
     Without an address of a trainer there is none to ask; a shadow there never is.
     """
-    addresses = {"worker": target, "self-test": self_test, "trainer": trainer, "shadow": ""}
+    addresses = {"worker": target, "self-test": self_test, "strips": strips, "trainer": trainer, "shadow": ""}
     (port,) = free_ports(1)
     written = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))
     written["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "250ms")

@@ -37,27 +37,33 @@ def environment_of(kafka: str, state: Path, port: int, settings: Mapping[str, st
 class WorkerProcess:
     """``python -m stream worker`` with settings of its own. ``state`` outlives it, as a pod's volume would."""
 
+    command = "worker"
+
     def __init__(self, kafka: str, state: Path, **settings: str) -> None:
         self.port = free_ports(1)[0]
-        self.log = state / "worker.log"
+        self.log = state / f"{self.command}.log"
         self._environment = environment_of(kafka, state, self.port, {"worker_id": "test", **settings})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "stream", "worker"],
-                cwd=_PROJECT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
+        self.begin()
         try:
             self.wait_until(self.is_ready, "ready", _COLD_START_S)
         except BaseException:
             self.kill()
             raise
         return self
+
+    def begin(self) -> None:
+        """Start it, and do not wait until it is ready."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "stream", self.command],
+                cwd=_PROJECT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
 
     def kill(self) -> None:
         """SIGKILL, as the kernel does it when memory runs out."""
@@ -127,3 +133,9 @@ class WorkerProcess:
 
     def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
+
+
+class StripsProcess(WorkerProcess):
+    """``python -m stream strips``, the same way."""
+
+    command = "strips"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
@@ -20,11 +21,13 @@ from tests.support.boardhost import BoardHost
 from tests.support.chromium import chromium
 from tests.support.playedward import PlayedBed, PlayedWard, playing, simulated_beds
 from tests.support.topics import read_all
+from tests.support.workers import StripsProcess
 from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import SystemClock
 from vitals.conditions import Condition, Kind, Priority
 from vitals.events import Command
+from vitals.findings import Verdict
 from vitals.units import US_PER_S
 
 pytestmark = [pytest.mark.broker, pytest.mark.browser]
@@ -220,6 +223,49 @@ def test_an_alarm_is_snoozed_and_its_limit_moved_in_the_details_of_its_bed(kafka
             ("limit", "glucose-very-low", 52.0, None),
             ("snooze", "glucose-very-low", None, 900.0),
         ]
+
+
+def test_the_link_of_an_alarm_leads_to_its_bed_and_its_frozen_strip_also_when_it_is_over(
+    kafka_topics: str, tmp_path: Path
+) -> None:
+    beds = simulated_beds(3)
+    played = PlayedWard(kafka_topics, beds, start_us=SystemClock().now_us() - 15 * US_PER_S)
+    with (
+        StripsProcess(kafka_topics, tmp_path),
+        playing(played),
+        BoardHost(kafka_topics) as host,
+        chromium(1600, 900) as browser,
+    ):
+        browser.get(host.url)
+        until(browser, lambda: data_of(browser, tile("bed-02"), "ecg") == "live")
+        beds[1].verdict = Verdict.LEAD_OFF
+        until(browser, lambda: data_of(browser, tile("bed-02"), "alarm") == "medium")
+        beds[1].verdict = Verdict.GOOD
+        (alarm,) = [a for a in host.board.ward.frame(View())[0].alarms if a.bed == "bed-02"]
+        browser.get(f"{host.url}/alarm/{alarm.alert_id}")
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#details[open] svg.paper"))
+        assert text_of(browser, "#details-bed") == "bed-02"
+        said = browser.find_element(By.CSS_SELECTOR, "svg.paper").get_attribute("aria-label")
+        assert "ECG of bed bed-02, 10 s before to 5 s after ECG lead off" in said
+        assert said.rstrip(". ").endswith("Leads: MLII, V1"), "nothing is missing"
+        traces = browser.execute_script(
+            "return [...document.querySelectorAll('.paper-trace')].map(p => p.getAttribute('d'))"
+        )
+        assert len(traces) == 2
+        assert all(d.count("L") + d.count("M") == 15 * 360 for d in traces)
+        assert browser.find_elements(By.CSS_SELECTOR, ".paper-gap") == []
+        assert browser.execute_script("return document.querySelector('.paper').viewBox.baseVal.width") == 15 * 25
+        assert text_of(browser, ".paper-alarm-word") == "alarm"
+        until(browser, lambda: data_of(browser, tile("bed-02"), "alarm") == "none")
+        browser.get(f"{host.url}/alarm/{alarm.alert_id}")
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#details[open] [data-linked] svg.paper"))
+        assert "not open any more" in text_of(browser, "#details [data-linked]")
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#details .past a"))
+        earlier = browser.find_element(By.CSS_SELECTOR, "#details .past a")
+        assert earlier.text.startswith("!! ECG lead off, ")
+        assert earlier.get_attribute("href") == f"{host.url}/alarm/{alarm.alert_id}"
+        errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+        assert errors == []
 
 
 def when_us(command: Command) -> int:

@@ -1,5 +1,6 @@
 // One bed in full: every alarm with its evidence, what the risk rests on, the larger glucose plot.
 
+import { Strips, pastAlarms } from "./frozenstrip.js";
 import { drawGlucose } from "./glucoseplot.js";
 import { alarmWords, signalWords } from "./tile.js";
 import { LOOKED_FOR, PRIORITY, TASK, VERDICT, element, isBelieved, percent, span, whole } from "./words.js";
@@ -12,26 +13,35 @@ export class Details {
     this.dialog = dialog;
     this.act = act; // { acknowledge(alarm), because(alarm), snooze(alarm), limit(alarm, value), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
     this.tile = null;
+    this.strips = new Strips();
     dialog.addEventListener("close", () => {
+      this.strips.forget();
       this.tile?.name.focus();
       this.tile = null;
       clearInterval(this.timer);
     });
   }
 
-  open(tile) {
+  /** `linked`: the alarm that a link led to, as `GET /api/alarm/ID` tells it. */
+  open(tile, linked = null) {
     this.tile = tile;
+    this.linked = linked;
+    this.past = [];
+    this.openIds = null;
     this.drawn = "";
     this.refresh();
     this.dialog.showModal();
     this.paint();
+    this.dialog.querySelector("[data-linked]")?.scrollIntoView();
     this.timer = setInterval(() => this.refresh(), REFRESH_MS);
   }
 
   refresh() {
     const { tile } = this;
     if (!tile) return;
-    const state = JSON.stringify([tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
+    this.strips.ask();
+    this.lookBack();
+    const state = JSON.stringify([this.strips.count, this.past, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
     if (state === this.drawn) return;
     this.drawn = state;
     const focused = document.activeElement?.dataset?.does;
@@ -52,7 +62,65 @@ export class Details {
     const head = element("div", "details-head");
     head.append(title, this.pauseButton(), close);
     this.plot = element("canvas", "fan large");
-    return [head, this.alarmPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+    return [head, this.alarmPart(), ...this.overPart(), ...this.stripPart(), ...this.pastPart(), this.heading("Glucose and the hour ahead"), this.plot, this.glucosePart(), this.riskPart(), this.imagePart()];
+  }
+
+  /** The alarm of a link, where it is not open any more. */
+  overPart() {
+    const { linked } = this;
+    if (!linked || this.tile.alarms.some(({ alertId }) => alertId === linked.alertId)) return [];
+    const part = element("section", "details-alarms");
+    part.dataset.linked = "";
+    part.append(this.heading("The alarm of this link"), this.linkedRow(linked));
+    const figure = this.strips.of(linked.alertId, linked.bed, alarmWords(linked));
+    if (figure) part.append(figure);
+    return [part];
+  }
+
+  /** The strips of the open alarms. Below all buttons: one that comes must not move them under a finger. */
+  stripPart() {
+    const figures = this.tile.alarms.map((alarm) => this.strips.of(alarm.alertId, alarm.bed, alarmWords(alarm))).filter(Boolean);
+    if (!figures.length) return [];
+    const part = element("section");
+    part.append(this.heading("ECG around the alarms"), ...figures);
+    return [part];
+  }
+
+  /** Asks for the alarms that are over, whenever others are open than before. */
+  lookBack() {
+    const { tile } = this;
+    const openIds = tile.alarms.map(({ alertId }) => alertId).sort().join();
+    if (openIds === this.openIds) return;
+    this.openIds = openIds;
+    pastAlarms(tile.bed).then((past) => {
+      if (past && this.tile === tile) this.past = past;
+    });
+  }
+
+  pastPart() {
+    if (!this.past.length) return [];
+    const part = element("section", "past");
+    part.append(this.heading("Earlier alarms"));
+    for (const alarm of this.past) {
+      const at = new Date(alarm.onsetUs / 1000).toLocaleString([], { hour12: false });
+      const link = element("a", "", `${PRIORITY[alarm.priority].mark} ${alarmWords(alarm)}, ${at}`);
+      link.href = `/alarm/${encodeURIComponent(alarm.alertId)}`;
+      part.append(link);
+    }
+    return [part];
+  }
+
+  linkedRow(linked) {
+    const row = element("div", "details-alarm");
+    row.dataset.priority = linked.priority;
+    const words = element("div", "words");
+    words.append(
+      element("span", "mark", PRIORITY[linked.priority].mark),
+      element("b", "", ` ${alarmWords(linked)}`),
+      element("div", "evidence", `${PRIORITY[linked.priority].word} \u00b7 not open any more \u00b7 ${linked.text}`),
+    );
+    row.append(words);
+    return row;
   }
 
   heading(text) {
@@ -112,7 +180,12 @@ export class Details {
         does.append(this.button(text, `${value}-${alarm.alertId}`, () => this.act.judge(alarm, value)));
       }
       if (alarm.limitBounds) does.append(...this.limitParts(alarm));
+      const link = element("a", "to-alarm", "Link");
+      link.href = `/alarm/${encodeURIComponent(alarm.alertId)}`;
+      link.title = "To this alarm, for somebody else";
+      does.append(link);
       row.append(words, does);
+      if (this.linked?.alertId === alarm.alertId) row.dataset.linked = "";
       part.append(row);
     }
     return part;

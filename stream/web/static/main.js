@@ -2,6 +2,7 @@
 
 import { AlarmStrip } from "./alarmstrip.js";
 import { Details } from "./details.js";
+import { findAlarm } from "./frozenstrip.js";
 import { Identity, send } from "./identity.js";
 import { Link } from "./link.js";
 import { Reasons } from "./reasons.js";
@@ -12,6 +13,7 @@ import { PRIORITY, element, setText } from "./words.js";
 
 const REFRESH_MS = 250;
 const PENDING_MS = 8000;
+const SETTLE_MS = 8000;
 const HOLD_MS = 2500;
 const BEST_WIDTH = 350;
 const BEST_HEIGHT = 205;
@@ -215,6 +217,28 @@ grid.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+/** Opens the bed of the alarm that the address of the page names, as soon as the board knows of it. */
+async function openLinked(alertId) {
+  let found = null;
+  await settled(async () => (found = await findAlarm(alertId)));
+  if (!found) {
+    toast("The alarm of this link is not known here any more.");
+    return;
+  }
+  const find = found.bed.slice(0, byId("find").maxLength);
+  byId("find").value = find;
+  setView({ find, page: 0 });
+  const tileOf = () => [...tiles.values()].find(({ bed }) => bed === found.bed);
+  await settled(tileOf);
+  details.open(tileOf() ?? new Tile(-1, found.bed, actions), found); // a bed that has gone has its strip still
+}
+
+/** Waits until `condition` holds, at most for some seconds. */
+async function settled(condition) {
+  const end = performance.now() + SETTLE_MS;
+  while (!(await condition()) && performance.now() < end) await new Promise((resume) => setTimeout(resume, REFRESH_MS));
+}
+
 function showBed(alarm) {
   const tile = tiles.get(alarm.key);
   if (!tile) {
@@ -299,3 +323,5 @@ function frame(now) {
 }
 requestAnimationFrame(frame);
 setView({});
+const [, linked] = location.pathname.match(/^\/alarm\/([\w-]{1,64})$/) ?? [];
+if (linked) openLinked(linked);

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stream.links import Links
 from stream.metrics import Metrics
 from stream.notify.alertmanager import AlertmanagerNotifier
 from stream.notify.outbox import Patience
@@ -43,7 +44,8 @@ def served(site: HttpReceiver, tmp_path: Path) -> Iterator[Served]:
 
 @contextmanager
 def notifier(kafka: str, address: str, metrics: Metrics | None = None) -> Iterator[None]:
-    made = AlertmanagerNotifier(kafka, address, metrics or Metrics(), SystemClock(), patience=QUICK)
+    links = Links("http://board.example:8080")
+    made = AlertmanagerNotifier(kafka, address, metrics or Metrics(), SystemClock(), links=links, patience=QUICK)
     made.start()
     try:
         yield
@@ -86,6 +88,7 @@ def test_an_alarm_from_its_onset_to_its_end(kafka_topics: str, served: Served, s
             "priority": "high",
             "kind": "physiological",
         }
+        assert _standing(served)["WardAlarm"]["generatorURL"] == f"http://board.example:8080/alarm/{raised.alert_id}"
         publish(kafka_topics, [escalated])
         site.wait_for(lambda posts: ("WardAlarmAgain", "firing") in _told(posts))
         publish(kafka_topics, [acknowledged])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from stream.broker import free_ports
+from stream.links import Links
 from stream.metrics import Metrics
 from stream.notify.mail import Mail, MailNotifier, Post
 from stream.notify.outbox import Notification, Patience
@@ -57,6 +58,16 @@ def test_a_mail_says_what_and_when_and_not_whose(server: MailServer) -> None:
     assert raised.alert_id in said
     for name in (PATIENT, "Ada", "Ratched", "seen at the bed"):
         assert name not in said
+
+
+def test_a_mail_links_to_the_alarm_on_the_board_where_the_site_says_how_it_is_reached(server: MailServer) -> None:
+    (raised,) = steps(E.RAISED)
+    for links in (Links("https://board.example"), Links()):
+        sink = Mail(_post(server.address), 2.0, links)
+        sink.send([Notification(raised, partition=0, offset=0, written_ms=1_700_000_000_000)])
+    linked, bare = (taken.letter.get_payload(decode=True).decode() for taken in server.mail)
+    assert f"https://board.example/alarm/{raised.alert_id}" in linked.splitlines()
+    assert "http" not in bare
 
 
 def test_only_what_calls_somebody_is_mailed(server: MailServer) -> None:

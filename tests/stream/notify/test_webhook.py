@@ -7,11 +7,13 @@ import json
 import msgspec
 import pytest
 
+from stream.links import Links
 from stream.notify.outbox import Notification
 from stream.notify.webhook import Notice, Webhook, key_of, notice, signature
 from tests.support.alarms import PATIENT, steps
 from vitals.alerts import AlertEvent
 from vitals.clock import ManualClock
+from vitals.selftest import CONDITION, PREFIX
 
 
 class _Paper:
@@ -82,3 +84,25 @@ def test_a_site_that_says_so_is_told_whose_alarm_it_is_and_still_not_who_acted()
     body = msgspec.json.encode(notice(_notification(), names_patient=True))
     assert msgspec.json.decode(body, type=Notice).patient == PATIENT
     assert b"Ratched" not in body
+
+
+def test_the_body_links_to_the_alarm_on_the_board_where_the_site_says_how_it_is_reached() -> None:
+    told = _notification()
+    linked = json.loads(
+        msgspec.json.encode(notice(told, names_patient=False, links=Links("https://board.example/ward/")))
+    )
+    assert linked["link"] == f"https://board.example/ward/alarm/{told.alert.alert_id}"
+    assert PATIENT not in linked["link"]
+    assert "link" not in json.loads(msgspec.json.encode(notice(told, names_patient=False)))
+
+
+def test_the_self_test_links_nowhere() -> None:
+    (raised,) = steps(AlertEvent.RAISED, condition=CONDITION, patient=f"{PREFIX}0.0")
+    told = Notification(raised, partition=0, offset=0, written_ms=0)
+    assert b'"link"' not in msgspec.json.encode(notice(told, names_patient=False, links=Links("http://board")))
+
+
+@pytest.mark.parametrize("address", ["board", "ftp://board", "http://", "http://u@board", "http://b?q=1", "http://b#f"])
+def test_an_address_of_the_board_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="board"):
+        Links(address)
