@@ -265,8 +265,7 @@ class BoardServer:
             while not self._stopping:
                 frames, traces = viewer.next_frames()
                 self._put_on_view()
-                if not viewer.view.hidden:
-                    self._receipts.sent(viewer.alarms)
+                self._receipts.sent(viewer.alarms)
                 async with asyncio.timeout(self._send_deadline_s):
                     for frame in frames:
                         await socket.send_str(frame.decode())

@@ -104,8 +104,20 @@ def test_nothing_waits_for_pages_where_there_is_none() -> None:
     board.receipts.pages(0)
     assert board.value("wardwatch_notify_backlog", sink="board") == 0
     assert board.value("wardwatch_board_pages") == 0
+    assert board.look(after_s=60) == 0
     board.receipts.pages(1)
-    assert board.look(after_s=60) == 0, "a page that has just come has its time"
+    assert board.look() == 0, "a page that has just come has its time"
+    assert board.look(after_s=GRACE_S + 1) == 1
+
+
+def test_a_hidden_page_that_is_seen_again_shows_at_once_what_it_was_sent_meanwhile() -> None:
+    board = Board()
+    board.receipts.pages(0)
+    board.take(*steps(E.RAISED))
+    assert board.look(after_s=60) == 0
+    board.receipts.pages(1)
+    board.show()
+    assert board.delivered == 1
 
 
 def test_a_receipt_for_what_was_never_sent_is_none() -> None:
