@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from stream.broker import free_ports
 from stream.links import Links
+from stream.metrics import Metrics
 from stream.web.board import BoardServer
 from stream.web.frozen import Frozen
 from stream.web.reader import Taken
@@ -39,7 +40,7 @@ def strip(moment_s: int = 60) -> Strip:
 
 def run(test: Callable[[BoardServer, TestClient], Awaitable[None]]) -> None:
     async def inside() -> None:
-        board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock())
+        board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), Metrics())
         app = web.Application()
         app.add_routes(board.routes())
         async with TestClient(TestServer(app)) as client:
