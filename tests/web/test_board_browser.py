@@ -27,7 +27,7 @@ from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import SystemClock
 from vitals.conditions import Condition, Kind, Priority
 from vitals.events import Command
-from vitals.findings import Verdict
+from vitals.findings import Task, Verdict
 from vitals.units import US_PER_S
 
 pytestmark = [pytest.mark.broker, pytest.mark.browser]
@@ -213,6 +213,11 @@ def test_an_alarm_is_snoozed_and_its_limit_moved_in_the_details_of_its_bed(kafka
         assert not browser.execute_script("return arguments[0].checkValidity()", value), "50 mg/dL is its guard rail"
         value.clear()
         value.send_keys("52")
+        before = text_of(browser, "#details")
+        played.play_image(beds[1], Task.PNEUMONIA, 0.2, SystemClock().now_us())
+        until(browser, lambda: text_of(browser, "#details") != before)
+        assert value.get_attribute("value") == "52", "what is being typed outlives what is new"
+        assert browser.switch_to.active_element == value
         browser.find_element(By.CSS_SELECTOR, '#details [data-does^="limit-"]').click()
         say_who(browser)
         until(browser, lambda: "from the next measurement on" in text_of(browser, "#toasts"))

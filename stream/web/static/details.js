@@ -28,6 +28,7 @@ export class Details {
     this.linked = linked;
     this.past = [];
     this.openIds = null;
+    this.fields = new Map();
     this.drawn = "";
     this.refresh();
     this.dialog.showModal();
@@ -193,8 +194,10 @@ export class Details {
 
   limitParts(alarm) {
     const [lowest, highest] = alarm.limitBounds;
-    const value = element("input", "limit");
-    Object.assign(value, { type: "number", min: lowest, max: highest, step: "any", value: alarm.limit });
+    // the same field as before a redraw: what is being typed into it stays
+    const value = this.fields.get(alarm.alertId) ?? element("input", "limit");
+    this.fields.set(alarm.alertId, value);
+    Object.assign(value, { type: "number", min: lowest, max: highest, step: "any", defaultValue: alarm.limit });
     value.dataset.does = `value-${alarm.alertId}`;
     value.setAttribute("aria-label", `Limit, ${lowest} to ${highest} ${alarm.unit}`.trim());
     value.title = `${lowest} to ${highest} ${alarm.unit}`.trim();
