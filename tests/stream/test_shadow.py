@@ -137,7 +137,7 @@ def test_other_rules_run_beside_the_live_ones_and_nobody_is_told(
 @pytest.mark.broker
 def test_a_shadow_begins_where_the_worker_stands_and_a_kill_changes_no_byte(kafka_topics: str, tmp_path: Path) -> None:
     """The worker is gone meanwhile: whatever grows then was written by the shadow."""
-    start_s = seconds_from_now(300)
+    start_s = seconds_from_now(0)
     before = {patient: rates(patient, start_s, 80) for patient in (BED, NEIGHBOUR)}
     moved = command("limit", start_s + 20, patient=NEIGHBOUR, condition="heart-rate-high", upper=118.0)
     after = {patient: rates(patient, start_s + HALF_MINUTE, 110, 80, 125, 80) for patient in (BED, NEIGHBOUR)}
