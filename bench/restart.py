@@ -55,8 +55,8 @@ def restart(patients: int) -> Restart:
     return Restart(
         patients=patients,
         ready_s=round((ready_ms - killed_ms) / 1000, 1),
-        first_finding_s=round((when.min() - killed_ms) / 1000, 1),
-        caught_up_s=round((np.max(old, initial=when.min()) - killed_ms) / 1000, 1),
+        first_finding_s=round(float(when.min() - killed_ms) / 1000, 1),
+        caught_up_s=round(float(np.max(old, initial=when.min()) - killed_ms) / 1000, 1),
     )
 
 
