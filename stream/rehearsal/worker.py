@@ -38,7 +38,7 @@ class DemoWorker:
             "WARDWATCH_HTTP_HOST": _HOST,
             "WARDWATCH_HTTP_PORT": str(port),
             "WARDWATCH_WORKER_ID": f"demo-{os.getpid()}",
-            "WARDWATCHCLOCK_AHEAD_S": str(CLOCK_AHEAD_S),
+            "WARDWATCH_CLOCK_AHEAD_S": str(CLOCK_AHEAD_S),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None
