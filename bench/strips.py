@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.trial import cpu_s
+from bench.trial import rss_mb as resident_mb
 from stream.broker import JavaNode, create_topics
 from stream.brokerjars import cache_folder
 from stream.topics import Topic
@@ -46,7 +47,7 @@ def measure(patients: int, seconds: int) -> dict[str, float]:
             argv = [sys.executable, "-m", "bench.load", "--kafka", node.bootstrap, "--patients", str(patients)]
             load = subprocess.Popen([*argv, "--seconds", str(_WARM_S + seconds + 6)], stdout=subprocess.DEVNULL)
             time.sleep(_WARM_S)
-            before_s, began_s = _cpu_s(program.pid), time.monotonic()
+            before_s, began_s = cpu_s(program.pid), time.monotonic()
             alarms = 0
             while time.monotonic() - began_s < seconds:
                 moment_us = time.time_ns() // 1000 - US_PER_S
@@ -54,8 +55,8 @@ def measure(patients: int, seconds: int) -> dict[str, float]:
                 publish(node.bootstrap, steps(AlertEvent.RAISED, patient=name, onset_us=moment_us))
                 alarms += 1
                 time.sleep(1)
-            cores = (_cpu_s(program.pid) - before_s) / (time.monotonic() - began_s)
-            rss_mb = _rss_mb(program.pid)
+            cores = (cpu_s(program.pid) - before_s) / (time.monotonic() - began_s)
+            rss_mb = resident_mb(program.pid)
             load.wait()
             time.sleep(_AFTER_S)
         made = [(one.timestamp, codec.decode(Strip, one.value)) for one in read_all(node.bootstrap, Topic.STRIPS)]
@@ -71,16 +72,6 @@ def measure(patients: int, seconds: int) -> dict[str, float]:
         "late_s_p99": round(float(np.quantile(late_s, 0.99)), 2),
         "bytes_a_strip": round(float(np.mean([len(codec.encode(strip)) for _, strip in made]))),
     }
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _rss_mb(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def main() -> None:

@@ -19,13 +19,12 @@ from statistics import median
 from kafka.errors import KafkaError
 
 from stream import config
-from stream.rehearsal.readback import ago_ms, marks_at, records_since, span
+from stream.rehearsal.readback import ago_ms, said_since, span
 from stream.topics import Topic
-from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.clock import utc_day
 from vitals.conditions import Condition, Kind
-from vitals.errors import Fault, Unusable
+from vitals.errors import Fault
 from vitals.events import Label
 from vitals.selftest import is_self_test
 from vitals.units import US_PER_S
@@ -108,14 +107,8 @@ def main(argv: Sequence[str]) -> int:
 def read(bootstrap: str, since_ms: int) -> Burden:
     """What was told since ``since_ms`` (the broker's clock). Raises ``Fault`` when it cannot be read to its end."""
     found = Burden()
-    for record in records_since(bootstrap, Topic.ALERTS, marks_at(bootstrap, Topic.ALERTS, since_ms)):
-        try:
-            found.take(codec.decode(AlertTransition, record.value or b""))
-        except Unusable:
-            continue
-    for record in records_since(bootstrap, Topic.LABELS, marks_at(bootstrap, Topic.LABELS, since_ms)):
-        try:
-            found.judge(codec.decode(Label, record.value or b""))
-        except Unusable:
-            continue
+    for step in said_since(bootstrap, Topic.ALERTS, AlertTransition, since_ms):
+        found.take(step)
+    for label in said_since(bootstrap, Topic.LABELS, Label, since_ms):
+        found.judge(label)
     return found

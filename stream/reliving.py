@@ -17,7 +17,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from stream.alerting import Deciding
-from stream.rehearsal.readback import Marks, marks_at, records_since
+from stream.rehearsal.readback import Marks, marks_at, records_since, said_since
 from stream.topics import Topic
 from vitals import codec
 from vitals.alerts import AlertTransition
@@ -60,7 +60,9 @@ def events(bootstrap: str, since_ms: int, concerns: Concerns | None = None) -> I
     with ``concerns`` only of some patients. Raises ``Fault`` when the log cannot be read to its end.
     """
     asked: dict[int, deque[_Asked]] = defaultdict(deque)
-    known = {(entry.partition, entry.offset): entry for entry in _entries(bootstrap, since_ms)}
+    known = {
+        (entry.partition, entry.offset): entry for entry in said_since(bootstrap, Topic.AUDIT, AuditEntry, since_ms)
+    }
     for record in _read(bootstrap, Topic.COMMANDS, since_ms, concerns):
         entry = known.get((record.partition, record.offset))
         passed_us = entry.passed_us if entry is not None else record.written_ms * US_PER_MS - _BEHIND_US
@@ -109,12 +111,6 @@ def _done(asked: _Asked) -> Event:
 def _newest_us(said: Findings | Command) -> int:
     tables = said.tables if isinstance(said, Findings) else []
     return max((us for table in tables for us in table.known_us), default=0)
-
-
-def _entries(bootstrap: str, since_ms: int) -> Iterator[AuditEntry]:
-    for record in records_since(bootstrap, Topic.AUDIT, marks_at(bootstrap, Topic.AUDIT, since_ms)):
-        with suppress(Unusable):
-            yield codec.decode(AuditEntry, record.value or b"")
 
 
 def _read(bootstrap: str, topic: Topic, since_ms: int, concerns: Concerns | None) -> Iterator[_Said]:

@@ -27,8 +27,8 @@ Ints = npt.NDArray[np.int64]
 RULES: Final = "rules"
 _AHEAD: Final = "h30_mean"
 _RANGES: Final = ("below_70", "in_range", "above_180")
-GLUCOSE_LOW_MG_DL: Final = 70.0
-GLUCOSE_HIGH_MG_DL: Final = 180.0
+_LOW_MG_DL: Final = 70.0
+_HIGH_MG_DL: Final = 180.0
 _HASH_ROW: Final = np.uint64(0x9E3779B97F4A7C15)
 _HASH_TIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -264,7 +264,7 @@ def _said(windows: Windows, table: ScoredTable) -> Counter[tuple[str, str]]:
     verdicts = np.bincount(np.delete(windows.verdict, seen), minlength=len(Verdict))
     said = {verdict.name.lower(): n for verdict, n in zip(Verdict, verdicts.tolist(), strict=True)}
     if windows.task is Task.GLUCOSE:
-        ahead = np.digitize(table.columns[_AHEAD][seen], (GLUCOSE_LOW_MG_DL, GLUCOSE_HIGH_MG_DL))
+        ahead = np.digitize(table.columns[_AHEAD][seen], (_LOW_MG_DL, _HIGH_MG_DL))
         said |= zip(_RANGES, np.bincount(ahead, minlength=len(_RANGES)).tolist(), strict=True)
     elif table.scores is not None:
         likeliest = np.bincount(table.scores.values.argmax(axis=1), minlength=len(table.scores.columns))

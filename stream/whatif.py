@@ -16,7 +16,6 @@ import sys
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -25,14 +24,13 @@ from kafka.errors import KafkaError
 
 from stream import config
 from stream.alerting import Deciding
-from stream.rehearsal.readback import ago_ms, marks_at, records_since, span
+from stream.rehearsal.readback import ago_ms, said_since, span
 from stream.reliving import Event, events, live
 from stream.topics import Topic
-from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition
 from vitals.clock import utc_day
 from vitals.conditions import Condition
-from vitals.errors import Fault, Unusable
+from vitals.errors import Fault
 from vitals.findings import Findings
 from vitals.selftest import is_self_test
 from vitals.unit import Unit, UnitError
@@ -121,19 +119,17 @@ def shadowed(bootstrap: str, since_ms: int) -> Comparison:
     time of the shadow's first word under its present rules. Raises ``Fault``: the shadow is silent, or a log cannot be
     read to its end.
     """
-    would = list(_told(bootstrap, Topic.SHADOW, since_ms))
+    would = list(said_since(bootstrap, Topic.SHADOW, AlertTransition, since_ms))
     if not would:
         raise Fault("in this time no shadow has told anything")
     then = max(would, key=lambda step: step.time_us).rules
     began_us = min(step.time_us for step in would if step.rules == then)
-    was = [step for step in _told(bootstrap, Topic.ALERTS, since_ms) if step.time_us >= began_us]
+    was = [step for step in said_since(bootstrap, Topic.ALERTS, AlertTransition, since_ms) if step.time_us >= began_us]
     found = Comparison(max(was, key=lambda step: step.time_us).rules if was else "(nothing told)", then)
     found.now.take(was)
     found.then.take(step for step in would if step.time_us >= began_us)
-    heard_since = marks_at(bootstrap, Topic.FINDINGS, max(since_ms, began_us // US_PER_MS))
-    for record in records_since(bootstrap, Topic.FINDINGS, heard_since):
-        with suppress(Unusable):
-            found.hear(codec.decode(Findings, record.value or b""))
+    for findings in said_since(bootstrap, Topic.FINDINGS, Findings, max(since_ms, began_us // US_PER_MS)):
+        found.hear(findings)
     return found
 
 
@@ -178,13 +174,6 @@ def main(argv: Sequence[str]) -> int:
     sys.stdout.write(f"rules and limits {found.rules_now} now, {found.rules_then} then\n\n")
     sys.stdout.writelines(f"{line}\n" for line in report(found, by_bed=asked.beds))
     return 0
-
-
-def _told(bootstrap: str, topic: Topic, since_ms: int) -> Iterator[AlertTransition]:
-    """Steps, those of one patient in their order."""
-    for record in records_since(bootstrap, topic, marks_at(bootstrap, topic, since_ms)):
-        with suppress(Unusable):
-            yield codec.decode(AlertTransition, record.value or b"")
 
 
 def _alone(of: Iterable[Episode], others: Iterable[Episode]) -> list[Episode]:

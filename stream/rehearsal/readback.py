@@ -6,20 +6,23 @@ import argparse
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord
 
 from stream.topics import MAX_MESSAGE_BYTES, PARTITIONS, Topic
 from stream.web.reader import offsets_at
+from vitals import codec
 from vitals.clock import SystemClock
-from vitals.errors import Fault
+from vitals.errors import Fault, Unusable
+from vitals.events import Wire
 from vitals.units import US_PER_MS
 
 Marks = dict[TopicPartition, int]
+W = TypeVar("W", bound=Wire)
 
 _DEADLINE_S: Final = 60.0
 _POLL_MS: Final = 200
@@ -80,6 +83,16 @@ def records_since(bootstrap: str, topic: Topic, since: Marks) -> Iterator[Consum
             for batch in consumer.poll(timeout_ms=_POLL_MS).values():
                 yield from batch
                 give_up = time.monotonic() + _DEADLINE_S
+
+
+def said_since(bootstrap: str, topic: Topic, kind: type[W], since_ms: int) -> Iterator[W]:
+    """What can be read of ``topic`` since ``since_ms`` (the broker's clock); each partition in its order.
+
+    Raises ``Fault`` as ``records_since``.
+    """
+    for record in records_since(bootstrap, topic, marks_at(bootstrap, topic, since_ms)):
+        with suppress(Unusable):
+            yield codec.decode(kind, record.value or b"")
 
 
 def _consumer(bootstrap: str) -> KafkaConsumer:
