@@ -306,7 +306,12 @@ def class_dropped(scene: Scene, random: Random) -> Challenger:
         forecast = said.reshape(len(said), _HORIZONS, -1)
         forecast[:, :, _CHANCES.start + random.integers(_LIMITS)] *= left
         return _shown(scene, _tidy(forecast))
-    said[:, random.integers(said.shape[1])] *= left
+    dropped = random.integers(said.shape[1])
+    p = left * said[:, dropped]
+    said[:, dropped] = 0.0
+    said += _LEAST_P
+    said *= (1 - p)[:, None] / said.sum(axis=1, keepdims=True)
+    said[:, dropped] = p
     return _shown(scene, said / said.sum(axis=1, keepdims=True))
 
 
@@ -468,7 +473,7 @@ def _data_there(task: Task, at: Places) -> bool:
 
 
 def _ask(bundle: Bundle, at: Places, path: Path) -> None:
-    """Writes the answers of ``bundle``. What is stored of the windows is what the evaluation reads."""
+    """Writes the windows of the held-out people, the answers of ``bundle`` to them, and what it has learnt from."""
     settings = recipe(bundle.task, quick=bundle.task is Task.GLUCOSE)
     dataset = assembled(bundle.task, gathered(bundle.task, at.data, None, settings.corpus), settings.split)
     examples = dataset[Side.HELD_OUT]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
+import wfdb
 
 from trainer import ec57
 from trainer.cases import pictures
-from trainer.dataset import Examples
+from trainer.config import SplitRecipe
+from trainer.corpus import ecg
+from trainer.dataset import Dataset, Examples, Side, assembled, freeze, thaw
 from trainer.evaluate import Evaluation, evaluation, site_of, without_draws
 from trainer.evidence import Material, material, shared
+from trainer.examples import PersonExamples
 from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, Task
 from vitals.windows.glucose import SCALE_MG_DL, STEPS
 
@@ -155,6 +161,41 @@ def test_forecasts_are_measured_in_mg_dl_zones_and_false_alarms_a_day() -> None:
     assert made.metrics["alarm_se_below_70"] == 1.0
     assert made.metrics["false_below_70_per_day"] == pytest.approx(0.1 * 288)
     assert made.metrics["auroc_onset_below_70_30"] == pytest.approx((60 * 480 + 60 * 60 / 2) / (60 * 540))
+
+
+def test_age_sex_and_lead_of_a_record_come_as_far_as_the_evaluation(tmp_path: Path) -> None:
+    second = np.sin(np.linspace(0, 60, 21_600))[:, None] * np.ones(2)
+    comments = {"1": ["69 M 1085 1629 x1"], "2": ["91 F 12 x2"], "3": ["-1 F 12 x2"]}
+    for name, said in comments.items():
+        wfdb.wrsamp(
+            name, 360, ["mV", "mV"], ["MLII", "V5"], second, fmt=["16", "16"], comments=said, write_dir=str(tmp_path)
+        )
+        wfdb.wrann(name, "atr", np.array([100]), ["N"], write_dir=str(tmp_path))
+    known = [ecg.record(tmp_path / name, f"mitdb/{name}").traits for name in comments]
+    assert known == ["age=60-69;sex=m;lead=MLII", "age=80+;sex=f;lead=MLII", "lead=MLII"]
+
+
+def test_traits_are_frozen_with_a_dataset_and_change_its_name(tmp_path: Path) -> None:
+    def of(traits: str) -> Dataset:
+        people = [
+            PersonExamples(
+                f"set/{at}",
+                {"x": np.ones((2, 3), np.float32)},
+                np.array([N, V]),
+                np.arange(2),
+                np.zeros(5, np.int64),
+                traits=traits,
+            )
+            for at in range(60)
+        ]
+        return assembled(Task.ECG_BEAT, people, SplitRecipe())
+
+    made = of("sex=f")
+    assert made.hash != of("").hash
+    assert of("")[Side.TRAIN].traits == ()
+    back = thaw(freeze(made, tmp_path), Task.ECG_BEAT)
+    assert set(back[Side.HELD_OUT].traits) == {"sex=f"}
+    assert back[Side.TRAIN].of(np.array([0])).traits == made[Side.TRAIN].traits
 
 
 def test_two_sets_have_two_names_and_one_set_has_one() -> None:
