@@ -60,6 +60,7 @@ _GONE: Final = 0.2
 """A class is lost when its mean probability falls below this share of the champion's."""
 _RARE: Final = 5
 _FEWEST_ERRORS: Final = 10
+_FEWEST_ERRORS_OF_ONE: Final = 30
 _VANISH: Final = 0.2
 _SWAY: Final = 3.0
 
@@ -304,10 +305,12 @@ def _worst_subgroup(margin: float, *, higher_is_better: bool, relative: bool = F
 def _not_too_good(one: Candidate, champion: Candidate) -> Finding:
     """Wrong calls do not vanish: neither altogether nor of one person."""
     was, now = _wrong(champion.evaluation), _wrong(one.evaluation)
+    asked = [("altogether", sum(was.values()), sum(now.values()), _FEWEST_ERRORS)]
+    asked += [("of one person", wrong, now.get(name, 0.0), _FEWEST_ERRORS_OF_ONE) for name, wrong in was.items()]
     suspect = [
-        f"{now.get(name, 0.0):.0f} wrong calls{f' of {name}' if name else ''}, were {wrong:.0f}"
-        for name, wrong in ({"": sum(was.values())} | was).items()
-        if wrong >= _FEWEST_ERRORS and (sum(now.values()) if not name else now.get(name, 0.0)) < _VANISH * wrong
+        f"{wrong:.0f} wrong calls {whose} became {left:.0f}"
+        for whose, wrong, left, fewest in asked
+        if wrong >= fewest and left < _VANISH * wrong
     ]
     return not suspect, "; ".join(suspect) if suspect else "mistakes became fewer or more, and none vanished"
 

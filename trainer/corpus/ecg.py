@@ -78,9 +78,12 @@ def record(path: Path, person: str) -> EcgRecord:
 
 
 def _age_and_sex(comments: list[str]) -> list[str]:
-    """From the header's first comment as MIT-BIH writes it: ``69 M 1085 1629 x1``, -1 where it is not known."""
-    found = re.match(r"(\d+) ([MF])\b", comments[0]) if comments else None
+    """From the header's first comment as MIT-BIH writes it: ``69 M 1085 1629 x1``, -1 for an age that is not known."""
+    found = re.match(r"(-?\d+) ([MF])\b", comments[0]) if comments else None
     if found is None:
         return []
+    sex = f"sex={found[2].lower()}"
+    if int(found[1]) < 0:
+        return [sex]
     decade = min(int(found[1]) // 10 * 10, _OLDEST)
-    return [f"age={decade}{'+' if decade == _OLDEST else f'-{decade + 9}'}", f"sex={found[2].lower()}"]
+    return [f"age={decade}{'+' if decade == _OLDEST else f'-{decade + 9}'}", sex]
