@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -131,11 +132,13 @@ def without_draws(made: Evaluation) -> Evaluation:
     return msgspec.structs.replace(made, draws={}, subgroups=groups)
 
 
+@lru_cache(maxsize=4)
 def person_weights(people: int, draws: int) -> Floats:
-    """float64[draws, P]: how often each person was drawn; the same for the same number of people."""
-    return (
-        np.random.default_rng(_SEED).multinomial(people, np.full(people, 1.0 / people), size=draws).astype(np.float64)
-    )
+    """float64[1 + draws, P]: everybody once, then how often each was drawn; the same for the same number of people."""
+    drawn = np.random.default_rng(_SEED).multinomial(people, np.full(people, 1.0 / people), size=draws)
+    weights = np.concatenate([np.ones((1, people)), drawn])
+    weights.flags.writeable = False
+    return weights
 
 
 def site_of(person: str) -> str:
@@ -405,7 +408,7 @@ def _bootstrapped(
     measured: Measured, people: int, draws: int
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]], dict[str, list[float]]]:
     with np.errstate(invalid="ignore", divide="ignore"):  # a draw without anybody who has the class
-        series = measured(np.concatenate([np.ones((1, people)), person_weights(people, draws)]))
+        series = measured(person_weights(people, draws))
     metrics = {name: float(values[0]) for name, values in series.items() if math.isfinite(values[0])}
     drawn = {name: series[name][1:] for name in metrics}
     interval = {}

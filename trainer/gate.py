@@ -50,7 +50,7 @@ _SLOWEST_US: Final[dict[Task, float]] = {
     Task.PNEUMONIA: 800.0,
     Task.BREAST: 800.0,
 }
-"""Per window on one thread; what serves now takes 10, 27, 172 and 171 (``bench/reports/engines.json``)."""
+"""CPU per window on one thread; what serves now takes 10, 27, 172 and 171 (``bench/reports/engines.json``)."""
 _SLOWER: Final = 1.5
 _LARGEST_BYTES: Final = 4 << 20
 _LARGER: Final = 2.0
@@ -61,7 +61,7 @@ _GONE: Final = 0.2
 _RARE: Final = 5
 _FEWEST_ERRORS: Final = 10
 _FEWEST_ERRORS_OF_ONE: Final = 30
-_VANISH: Final = 0.2
+_VANISH: Final = 0.1
 _SWAY: Final = 3.0
 
 
@@ -427,9 +427,15 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("ranking no worse", BREAST, "the measure of the task, on few", paired=no_worse("auroc", 0.08)),
     Rule(
         "probabilities no worse",
-        BEATS | IMAGING,
+        PNEUMONIA,
         "right and sure beats right; wrong and sure is worst",
         paired=no_worse("log_loss", 0.15, higher_is_better=False, relative=True),
+    ),
+    Rule(
+        "probabilities no worse",
+        BEATS | BREAST,
+        "right and sure beats right; wrong and sure is worst",
+        paired=no_worse("log_loss", 0.25, higher_is_better=False, relative=True),
     ),
     Rule(
         "calibration no worse",
@@ -451,7 +457,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "lows called no falser",
         FORECAST,
         "alarm fatigue",
-        paired=no_worse("false_below_70_per_day", 0.5, higher_is_better=False),
+        paired=no_worse("false_below_70_per_day", 1.0, higher_is_better=False),
+    ),
+    Rule(
+        "lows found within the alarm budget",
+        FORECAST,
+        "a model that hardly alarms has no false alarms either",
+        paired=no_worse("budget_se_below_70", 0.1),
     ),
     Rule(
         "disease called no falser",
@@ -463,7 +475,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "disease called no falser",
         BREAST,
         "alarm fatigue",
-        paired=no_worse("false_malignant_per_1000", 80.0, higher_is_better=False),
+        paired=no_worse("false_malignant_per_1000", 120.0, higher_is_better=False),
     ),
     # nobody pays for the average
     Rule(

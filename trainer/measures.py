@@ -102,8 +102,9 @@ def auroc(won_pp: Floats, positive_p: Floats, negative_p: Floats, weight_dp: Flo
 
     NaN where a draw has one kind only.
     """
-    pairs = (weight_dp @ positive_p) * (weight_dp @ negative_p)
-    return _ratio(((weight_dp @ won_pp) * weight_dp).sum(axis=1), pairs)
+    up, down = np.flatnonzero(positive_p), np.flatnonzero(negative_p)
+    won = ((weight_dp[:, up] @ won_pp[np.ix_(up, down)]) * weight_dp[:, down]).sum(axis=1)
+    return _ratio(won, (weight_dp @ positive_p) * (weight_dp @ negative_p))
 
 
 def reliability(p_nk: Floats, target: Ints, person: npt.NDArray[np.integer[Any]], people: int) -> Floats:

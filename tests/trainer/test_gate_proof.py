@@ -35,8 +35,8 @@ def test_a_better_one_is_better(scenes: list[Scene], task: Task) -> None:
     scene = next(scene for scene in scenes if scene.task is task)
     measure = "pinball" if task is Task.GLUCOSE else "log_loss"
     was = scene.champion.evaluation.metrics[measure]
-    made = improved(scene, np.random.default_rng(3))
-    assert evaluation(task, made.said, made.examples, 20).metrics[measure] < was
+    made = [improved(scene, np.random.default_rng(seed)) for seed in range(5)]
+    assert np.mean([evaluation(task, one.said, one.examples, 2).metrics[measure] for one in made]) < was
 
 
 def test_a_gate_that_lets_everything_through_does_not_hold(
