@@ -15,10 +15,12 @@ from prometheus_client import start_http_server
 
 from models.registry import Registry
 from trainer import fetch, runs, triggers
+from trainer.card import measured
 from trainer.config import TRAINED_TASKS, Places, Recipe, places, recipe
-from trainer.cycle import champion_evaluation, cycle
+from trainer.cycle import cycle, evaluated
 from trainer.dataset import Side, assembled
-from trainer.evaluate import MAIN_MEASURE
+from trainer.evaluate import MAIN_MEASURE, without_draws
+from trainer.examples import SPEC
 from trainer.gather import gathered
 from trainer.metrics import registry_of
 from trainer.report import page
@@ -78,7 +80,7 @@ def watch(arguments: argparse.Namespace, at: Places) -> int:
 
 
 def evaluate(arguments: argparse.Namespace, at: Places) -> int:
-    """What the serving bundle of each task does on its held-out people, as JSON lines."""
+    """What the serving bundle of each task does on its held-out people, as JSON lines or as tables for people."""
     registry = Registry.seeded(at.registry, at.bundles)
     for task in arguments.task:
         settings = _recipe(task, arguments)
@@ -87,11 +89,14 @@ def evaluate(arguments: argparse.Namespace, at: Places) -> int:
             print(f"{task}: no bundle serves", file=sys.stderr)
             continue
         dataset = assembled(task, gathered(task, at.data, arguments.kafka, settings.corpus), settings.split)
-        made = champion_evaluation(champion, dataset[Side.HELD_OUT], settings.bootstrap)
-        if made is None:
+        if champion.manifest.window != SPEC[task]:
             print(f"{task}: bundle {champion.short} reads other windows", file=sys.stderr)
             continue
-        shown = msgspec.structs.replace(made, draws={})
+        made = evaluated(champion, dataset[Side.HELD_OUT], settings.bootstrap)
+        if arguments.table:
+            print(f"{task}: bundle {champion.short}\n\n{measured(made)}\n")
+            continue
+        shown = msgspec.structs.replace(without_draws(made), pictures=None)
         sys.stdout.buffer.write(msgspec.json.encode({"bundle": champion.hash, "evaluation": shown}) + b"\n")
     return 0
 
@@ -170,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["watch"].add_argument("--every-h", type=float, default=24.0, help="hours between turns")
     commands.choices["watch"].add_argument("--metrics-port", type=int, default=0, help="tell Prometheus there; 0: no")
     commands.choices["watch"].add_argument("--labels", type=int, default=0, help="sooner, after so many new labels")
+    commands.choices["evaluate"].add_argument("--table", action="store_true", help="for people: EC57, subgroups, worst")
     commands.choices["report"].add_argument("--out", type=Path, default=Path("report.html"))
     commands.choices["fetch"].add_argument("--to", type=Path, help="instead of the data folder")
     return parser

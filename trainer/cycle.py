@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import numpy as np
 import safetensors.torch
 import torch
@@ -15,16 +16,18 @@ from models.calibration import calibrated
 from models.engines.onnx import open_onnx
 from models.registry import Bundle, Registry
 from models.spec import WEIGHTS_FILE
+from trainer.cases import pictures
 from trainer.config import Places, Recipe
-from trainer.dataset import Dataset, Examples, Side, assembled, freeze
+from trainer.dataset import Examples, Side, assembled, freeze
 from trainer.evaluate import Evaluation, evaluation
+from trainer.evidence import evidence, material, shared
 from trainer.examples import SPEC
-from trainer.gate import Comparison, judged, opened
+from trainer.gate import Candidate, Comparison, judged, opened
 from trainer.gather import gathered
 from trainer.measures import Floats
-from trainer.release import announce, manifest, release
+from trainer.release import announce, drafted, release
 from trainer.runs import Run, keep
-from trainer.train import Trained, answers, train
+from trainer.train import train
 from vitals.clock import Clock
 
 _ANSWER_BATCH: Final = 512
@@ -47,13 +50,17 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
     trained = train(dataset, recipe, weights=_weights(start), began_from="" if start is None else start.short)
 
     held_out = dataset[Side.HELD_OUT]
-    challenger = evaluation(recipe.task, _said_by_network(trained, dataset, held_out), held_out, recipe.bootstrap)
-    comparison = Comparison(challenger, champion_evaluation(champion, held_out, recipe.bootstrap))
-    verdicts = judged(comparison)
+    overlap = shared(material(dataset[Side.TRAIN], dataset[Side.VALIDATE]), material(held_out))
+    with drafted(trained, dataset) as draft:
+        challenger = Candidate(evaluated(draft, held_out, recipe.bootstrap), evidence(draft, overlap))
+    serving = None
+    if champion is not None and champion.manifest.window == SPEC[recipe.task]:  # else it reads other windows
+        serving = Candidate(evaluated(champion, held_out, recipe.bootstrap), evidence(champion))
+    verdicts = judged(Comparison(challenger, serving))
 
     bundle = None
     if opened(verdicts):
-        bundle = release(trained, dataset, recipe, challenger, verdicts, registry, clock)
+        bundle = release(trained, dataset, recipe, challenger.evaluation, verdicts, registry, clock)
         if kafka is not None:
             announce(kafka, bundle, registry, verdicts, clock)
 
@@ -66,8 +73,8 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
         recipe=recipe,
         curve=trained.curve,
         best_epoch=trained.best_epoch,
-        challenger=challenger,
-        champion=comparison.champion,
+        challenger=challenger.evaluation,
+        champion=None if serving is None else serving.evaluation,
         champion_bundle="" if champion is None else champion.hash,
         verdicts=verdicts,
         bundle="" if bundle is None else bundle.hash,
@@ -76,26 +83,26 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
     return run
 
 
-def champion_evaluation(champion: Bundle | None, examples: Examples, draws: int) -> Evaluation | None:
-    """What the serving bundle says of ``examples``, through ONNX Runtime; None where it reads other windows."""
-    if champion is None or champion.manifest.window != SPEC[champion.task]:
-        return None
-    return evaluation(champion.task, said_by_bundle(champion, examples), examples, draws)
+def evaluated(bundle: Bundle, examples: Examples, draws: int) -> Evaluation:
+    """What ``bundle`` says of ``examples``, with what a report shows of it."""
+    said = said_by_bundle(bundle, examples)
+    made = evaluation(bundle.task, said, examples, draws)
+    return msgspec.structs.replace(made, pictures=pictures(bundle.task, np.nan_to_num(said), examples))
 
 
 def said_by_bundle(bundle: Bundle, examples: Examples) -> Floats:
-    """float64[N, columns]: calibrated columns of every example by ONNX Runtime."""
+    """float64[N, columns]: calibrated columns of every example by ONNX Runtime, NaN where it did not answer numbers."""
     engine = open_onnx(bundle)
     parts = []
     for begin in range(0, len(examples), _ANSWER_BATCH):
-        rows = slice(begin, begin + _ANSWER_BATCH)
-        parts.append(calibrated(bundle.manifest, engine.infer({n: t[rows] for n, t in examples.inputs.items()})))
+        inputs = {name: tensor[begin : begin + _ANSWER_BATCH] for name, tensor in examples.inputs.items()}
+        raw = engine.infer(inputs)
+        try:
+            parts.append(calibrated(bundle.manifest, raw))
+        except ValueError:
+            parts.append(np.full((len(next(iter(raw.values()))), len(bundle.manifest.columns)), np.nan))
     engine.close()
     return np.concatenate(parts)
-
-
-def _said_by_network(trained: Trained, dataset: Dataset, examples: Examples) -> Floats:
-    return calibrated(manifest(trained, dataset, {}, 0), answers(dataset.task, trained.network, examples))
 
 
 def _weights(bundle: Bundle | None) -> dict[str, torch.Tensor] | None:

@@ -44,6 +44,7 @@ class Examples:
     """Examples of several people. ``people``: names, ascending; ``person``: int32[N], index into them.
 
     ``inputs``, ``target``, ``end_us``: as in ``PersonExamples``, one after the other. ``lost``: int64[P, K].
+    ``traits``: of each person, as in ``PersonExamples``; empty where nothing is known of anybody.
     """
 
     people: tuple[str, ...] = field(repr=False)
@@ -52,6 +53,7 @@ class Examples:
     target: Array = field(repr=False)
     end_us: npt.NDArray[np.int64] = field(repr=False)
     lost: npt.NDArray[np.int64] = field(repr=False)
+    traits: tuple[str, ...] = field(repr=False, default=())
 
     def __len__(self) -> int:
         return len(self.person)
@@ -59,7 +61,9 @@ class Examples:
     def of(self, rows: npt.NDArray[Any]) -> Examples:
         """The examples at ``rows`` (indices or a mask); the list of people stays."""
         inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
-        return Examples(self.people, self.person[rows], inputs, self.target[rows], self.end_us[rows], self.lost)
+        return Examples(
+            self.people, self.person[rows], inputs, self.target[rows], self.end_us[rows], self.lost, self.traits
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,7 @@ def _joined(members: list[PersonExamples]) -> Examples:
     # the order of one person's examples must not depend on what was read first: by time, then by content
     ordered = [part for name in people for part in sorted(merged[name], key=_place)]
     person = np.concatenate([np.full(len(one), people.index(one.person), np.int32) for one in ordered])
+    traits = tuple(merged[name][0].traits for name in people)
     return Examples(
         people=people,
         person=person,
@@ -142,6 +147,7 @@ def _joined(members: list[PersonExamples]) -> Examples:
         target=np.concatenate([one.target for one in ordered]),
         end_us=np.concatenate([one.end_us for one in ordered]),
         lost=np.stack([np.sum([one.lost for one in merged[name]], axis=0) for name in people]).astype(np.int64),
+        traits=traits if any(traits) else (),
     )
 
 
@@ -155,6 +161,8 @@ def _flat(sides: dict[Side, Examples]) -> dict[str, Array]:
         flat[f"{side}.people"] = np.array(examples.people, dtype=np.str_)
         for name in ("person", "target", "end_us", "lost"):
             flat[f"{side}.{name}"] = getattr(examples, name)
+        if examples.traits:
+            flat[f"{side}.traits"] = np.array(examples.traits, dtype=np.str_)
         flat |= {f"{side}.{_INPUT}{name}": tensor for name, tensor in examples.inputs.items()}
     return flat
 
@@ -168,6 +176,7 @@ def _side(side: Side, flat: dict[str, Array]) -> Examples:
         target=flat[f"{side}.target"],
         end_us=flat[f"{side}.end_us"].astype(np.int64),
         lost=flat[f"{side}.lost"].astype(np.int64),
+        traits=tuple(flat[f"{side}.traits"].tolist()) if f"{side}.traits" in flat else (),
     )
 
 

@@ -50,7 +50,7 @@ class PersonExamples:
     ``inputs``: the network's named tensors, [N, …]. ``target``: int64[N] class (or ``NO_BEAT``), or float32[N, 12]
     glucose in mg/dL at each horizon, NaN where it is not known. ``end_us``: int64[N]. ``lost``: int64[K], reference
     beats of each class that became no window. ``prints``: uint64[…], ``fingerprints`` of all windows of this person,
-    chosen here or not.
+    chosen here or not. ``traits``: what is known of them, ``age=60-69;sex=f;lead=MLII``; empty where it is nothing.
     """
 
     person: str
@@ -59,6 +59,7 @@ class PersonExamples:
     end_us: Ints = field(repr=False)
     lost: Ints = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
     prints: npt.NDArray[np.uint64] = field(repr=False, default_factory=lambda: np.zeros(0, np.uint64))
+    traits: str = field(repr=False, default="")
 
     def __len__(self) -> int:
         return len(self.end_us)
@@ -95,7 +96,14 @@ def of_ecg(record: EcgRecord) -> PersonExamples:
     lost += np.bincount(target[disbelieved], minlength=len(BEAT_CLASSES))
     kept = (target != LEFT_OUT) & (verdict <= _BELIEVED)
     inputs: dict[str, Array] = {"ecg_mv": ecg_mv[kept], "context": context[kept]}
-    return PersonExamples(record.person, inputs, target[kept].astype(np.int64), end_us[kept], lost.astype(np.int64))
+    return PersonExamples(
+        record.person,
+        inputs,
+        target[kept].astype(np.int64),
+        end_us[kept],
+        lost.astype(np.int64),
+        traits=record.traits,
+    )
 
 
 def of_glucose(person: GlucosePerson, max_windows: int = 0) -> PersonExamples:

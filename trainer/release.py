@@ -6,8 +6,8 @@ The announcement is the last thing done: a worker that hears of a bundle finds i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -104,6 +104,17 @@ def golden_rows(examples: Examples) -> dict[str, np.ndarray[tuple[int, ...], np.
     share = -(-_GOLDEN_ROWS // len(by_class))
     rows = np.concatenate([of_class[np.linspace(0, len(of_class) - 1, share).astype(int)] for of_class in by_class])
     return {name: tensor[rows[:_GOLDEN_ROWS]] for name, tensor in examples.inputs.items()}
+
+
+@contextmanager
+def drafted(trained: Trained, dataset: Dataset) -> Iterator[Bundle]:
+    """The bundle of ``trained`` without figures and card: what the gate asks and measures is what would serve.
+
+    Raises ``ExportRefused``.
+    """
+    with tempfile.TemporaryDirectory(prefix="wardwatch-draft-") as folder:
+        made = manifest(trained, dataset, {}, 0)
+        yield export(trained.network, made, golden_rows(dataset[Side.TRAIN]), "", Path(folder) / "bundle")
 
 
 def release(

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from trainer.config import Recipe
-from trainer.evaluate import Evaluation
+from trainer.evaluate import Evaluation, without_draws
 from trainer.gate import Verdict
 from trainer.train import Epoch
 from vitals.findings import Task
@@ -42,8 +42,8 @@ def keep(run: Run, state: Path) -> Path:
     """Writes the run; bootstrap draws are left out, their intervals stay."""
     slim = msgspec.structs.replace(
         run,
-        challenger=msgspec.structs.replace(run.challenger, draws={}),
-        champion=None if run.champion is None else msgspec.structs.replace(run.champion, draws={}),
+        challenger=without_draws(run.challenger),
+        champion=None if run.champion is None else without_draws(run.champion),
     )
     path = state / _FOLDER / run.task / f"{run.began_us}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
