@@ -51,6 +51,7 @@ class Topic(enum.StrEnum):
     STRIPS = "strips.v1"
     WINDOWS = "windows.v1"
     LABELS = "labels.v1"
+    DRIFT = "drift.v1"
     COMMANDS = "commands.v1"
     AUDIT = "audit.v1"
     SHADOW = "shadow.v1"
@@ -87,6 +88,7 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     ),
     Topic.WINDOWS: TopicSpec("none", events.WindowArchive, "observe", "trainer", _kept_days(30)),
     Topic.LABELS: TopicSpec("patient", events.Label, "board, importers", "trainer", _kept_days(365)),
+    Topic.DRIFT: TopicSpec("patient; a ward's: task", events.DriftNotice, "worker", "trainer", _kept_days(30)),
     Topic.COMMANDS: TopicSpec("patient", events.Command, "board", "decide", _kept_days(90)),
     Topic.AUDIT: TopicSpec("patient", audit.AuditEntry, "decide", "people", _kept_days(3650)),
     Topic.SHADOW: TopicSpec("patient", alerts.AlertTransition, "shadow", "people", _kept_days(90)),
