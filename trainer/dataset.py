@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config import SplitRecipe
-from trainer.examples import FLAT, SPEC, Array, PersonExamples, fingerprints
+from trainer.examples import FLAT, SPEC, Array, PersonExamples, marks
 from trainer.labels import SAME_PERSON
 from vitals.errors import WardwatchError
 from vitals.findings import Task
@@ -182,11 +182,11 @@ def _parted(task: Task, by_side: dict[Side, list[PersonExamples]]) -> Counter[st
     taken: set[int] = set()
     left_out: Counter[str] = Counter()
     for side in (Side.HELD_OUT, Side.VALIDATE, Side.TRAIN):
-        prints = [fingerprints(one.inputs[_TELLING[task]]) for one in by_side[side]]
+        prints = [marks(one.inputs[_TELLING[task]]) for one in by_side[side]]
         elsewhere = np.fromiter(taken, np.uint64, len(taken))
         kept = []
-        for one, marks in zip(by_side[side], prints, strict=True):
-            twice = np.isin(marks, elsewhere) & (marks != FLAT)
+        for one, own in zip(by_side[side], prints, strict=True):
+            twice = np.isin(own, elsewhere) & (own != FLAT)
             if len(one) > 1 and twice.mean() > _SAME_PATIENT:
                 raise DatasetRefused(
                     f"{task}: {twice.sum()} of {len(one)} windows of one who is to {side} are on another side too, "
@@ -196,7 +196,7 @@ def _parted(task: Task, by_side: dict[Side, list[PersonExamples]]) -> Counter[st
             if not twice.all():
                 kept.append(one.of(np.flatnonzero(~twice)) if twice.any() else one)
         by_side[side] = kept
-        taken.update(mark for marks in prints for mark in marks.tolist())
+        taken.update(mark for own in prints for mark in own.tolist())
     return +left_out
 
 

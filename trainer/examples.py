@@ -199,13 +199,19 @@ def person_of(patient: str, pseudonyms: Pseudonyms) -> str:
 
 
 def fingerprints(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """uint64[N]: a number for each of ``windows`` [N, …]: equal ones have equal numbers, nearly flat ones ``FLAT``."""
+    """uint64[…]: a number for each of ``windows`` [N, …] that is not nearly flat; equal windows have equal numbers."""
+    every = marks(windows)
+    return every[every != FLAT]
+
+
+def marks(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    """uint64[N]: the fingerprint of each of ``windows`` [N, …], ``FLAT`` for those that could be anybody's."""
     rows = np.ascontiguousarray(windows.reshape(len(windows), -1))
     factors = np.random.default_rng(0).integers(1, 2**63, rows.shape[1], dtype=np.uint64) | np.uint64(1)
     with np.errstate(over="ignore"):
-        prints: npt.NDArray[np.uint64] = (rows.view(np.uint32).astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)
-    prints[rows.std(axis=1) <= _FLAT] = FLAT
-    return prints
+        made: npt.NDArray[np.uint64] = (rows.view(np.uint32).astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)
+    made[rows.std(axis=1) <= _FLAT] = FLAT
+    return made
 
 
 def evenly(indices: Ints, at_most: int) -> Ints:

@@ -31,8 +31,8 @@ TABLE: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         ("task",),
         "when the turn under way began (or the one that was killed last), 0 when none is",
     ),
-    "wardwatch_trainer_outcomes_in_a_row": (
-        ("task", "outcome"),
+    "wardwatch_trainer_turns_in_a_row": (
+        ("task", "ended"),
         "how many of the newest turns all ended so: released, refused (by the gate), failed, interrupted",
     ),
     "wardwatch_trainer_run_seconds": (("task",), "how long the newest run took"),
@@ -80,7 +80,7 @@ def _of_task(state: Path, task: Task) -> Iterator[_Sample]:
     under_way = journal.under_way()
     yield "turn_began_timestamp_seconds", (task,), 0.0 if under_way is None else under_way.began_us / US_PER_S
     for outcome in Outcome:
-        yield "outcomes_in_a_row", (task, outcome), float(journal.in_a_row(outcome))
+        yield "turns_in_a_row", (task, outcome), float(journal.in_a_row(outcome))
     if newest is not None:
         yield from _of_run(newest)
 

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from trainer.examples import FLAT, Array, PersonExamples
+from trainer.examples import Array, PersonExamples
 from vitals.windows.ecg import CONTEXT
 
 _ALIKE: Final = 0.97
@@ -32,7 +32,6 @@ def recognised(archived: Iterable[PersonExamples], public: Sequence[PersonExampl
     owner: dict[int, str] = {}
     for person in public:
         owner.update(dict.fromkeys(person.prints.tolist(), person.person))
-    owner.pop(int(FLAT), None)
     beats = [person for person in public if "ecg_mv" in person.inputs]
     found = []
     for one in archived:

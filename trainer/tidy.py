@@ -8,6 +8,7 @@ turns bounds itself; checkpoints go with their turn.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from models.registry import Registry
@@ -16,26 +17,38 @@ from trainer.config import Places
 from trainer.frozen import folder
 from vitals.findings import Task
 
-RUNS: Final = 100
-BUNDLES: Final = 20
-WAY_BACK: Final = 5
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much of each task is kept. ``way_back``: bundles that served last, what serves among them."""
+
+    runs: int = 100
+    bundles: int = 20
+    way_back: int = 5
 
 
-def tidy(places: Places, task: Task) -> None:
+RULE: Final = Kept()
+
+
+def tidy(places: Places, task: Task, kept: Kept = RULE) -> None:
     """Removes what is beyond the rule. Only under the lock."""
-    runs.prune(places.state, task, RUNS)
-    _bundles(places, task)
+    runs.prune(places.state, task, kept.runs)
+    _bundles(places, task, kept)
     _manifests(places, task)
-    tracking.prune(places, task, RUNS)
+    tracking.prune(places, task, kept.runs)
 
 
-def _bundles(places: Places, task: Task) -> None:
+def _bundles(places: Places, task: Task, kept: Kept) -> None:
     registry = Registry(places.registry)
     by_age = sorted(registry.bundles(task), key=lambda h: (registry.folder / task / h).stat().st_mtime, reverse=True)
-    kept = {*by_age[:BUNDLES], *registry.standing(task)[-WAY_BACK:], *Registry(places.bundles).bundles(task)}
+    stays = {
+        *by_age[: kept.bundles],
+        *registry.standing(task)[-kept.way_back :],
+        *Registry(places.bundles).bundles(task),
+    }
     serving = registry.current(task)
     for bundle in by_age:
-        if bundle not in kept and (serving is None or bundle != serving.hash):
+        if bundle not in stays and (serving is None or bundle != serving.hash):
             registry.remove(task, bundle)
 
 

@@ -11,10 +11,11 @@ from models.registry import Registry, RegistryError
 from tests.support.bundles import made_bundle
 from tests.support.kept import keep_run
 from tests.trainer.small import world
-from trainer import lineage, runs, tidy
+from trainer import lineage, runs
 from trainer.config import Places
 from trainer.frozen import folder
 from trainer.lineage import Origin
+from trainer.tidy import Kept, tidy
 from vitals.findings import Task
 
 pytestmark = pytest.mark.torch
@@ -33,18 +34,14 @@ def bundles(at: Places, n: int) -> list[str]:
     return made
 
 
-def test_old_bundles_go_but_those_that_serve_served_last_or_came_with_the_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tidy, "BUNDLES", 2)
-    monkeypatch.setattr(tidy, "WAY_BACK", 2)
+def test_old_bundles_go_but_those_that_serve_served_last_or_came_with_the_program(tmp_path: Path) -> None:
     at = world(tmp_path)
     made = bundles(at, 7)
     registry = Registry(at.registry)
     Registry(at.bundles).add(registry.get(BREAST, made[4]).folder)
     for bundle in (made[3], made[1], made[2]):
         registry.promote(BREAST, bundle)
-    tidy.tidy(at, BREAST)
+    tidy(at, BREAST, Kept(bundles=2, way_back=2))
     # 5, 6: newest; 2: serves; 1: the way back; 4: came with the program
     assert registry.bundles(BREAST) == sorted([made[5], made[6], made[2], made[1], made[4]])
     assert registry.rollback(BREAST).hash == made[1]
@@ -60,12 +57,11 @@ def test_what_serves_is_never_removed(tmp_path: Path) -> None:
     registry.get(BREAST, bundle)
 
 
-def test_runs_beyond_the_newest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidy, "RUNS", 2)
+def test_runs_beyond_the_newest_go(tmp_path: Path) -> None:
     at = world(tmp_path)
     for day in range(4):
         keep_run(at.state, BREAST, 1_700_000_000 + day * 86_400)
-    tidy.tidy(at, BREAST)
+    tidy(at, BREAST, Kept(runs=2))
     assert [run.ended_us for run in runs.kept(at.state, BREAST)] == [1_700_259_200_000_000, 1_700_172_800_000_000]
 
 
@@ -81,7 +77,7 @@ def test_manifests_stay_as_long_as_a_bundle_or_a_descendant_has_learnt_from_them
     for name in ("first", "second", "third", "newest"):
         (where / f"{name}.json").touch()
     (where / "newest.npz").touch()
-    tidy.tidy(at, BREAST)
+    tidy(at, BREAST)
     assert sorted(path.name for path in where.iterdir()) == ["first.json", "newest.json", "newest.npz", "second.json"]
     assert list(lineage.learnt_from(child, lineage.origins(at.state, BREAST))) == ["second", "first"]
 
