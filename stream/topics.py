@@ -56,6 +56,7 @@ class Topic(enum.StrEnum):
     AUDIT = "audit.v1"
     SHADOW = "shadow.v1"
     RELEASES = "releases.v1"
+    GATE = "gate.v1"
     CHECKPOINTS = "checkpoints.v1"
     SHADOW_CHECKPOINTS = "shadow-checkpoints.v1"
     DEAD_LETTER = "dead-letter.v1"
@@ -93,6 +94,7 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.AUDIT: TopicSpec("patient", audit.AuditEntry, "decide", "people", _kept_days(3650)),
     Topic.SHADOW: TopicSpec("patient", alerts.AlertTransition, "shadow", "people", _kept_days(90)),
     Topic.RELEASES: TopicSpec("task", events.ModelRelease, "trainer", "observe", dict(_KEEP_NEWEST)),
+    Topic.GATE: TopicSpec("task", events.GateVerdict, "trainer", "board", dict(_KEEP_NEWEST)),
     Topic.CHECKPOINTS: TopicSpec("owner and incarnation", events.Checkpoint, "worker", "worker", dict(_KEEP_NEWEST)),
     Topic.SHADOW_CHECKPOINTS: TopicSpec(
         "owner and incarnation", events.Checkpoint, "shadow", "shadow", dict(_KEEP_NEWEST)

@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads")
     for one in (once, watch):
         one.add_argument("--fresh", action="store_true", help="begin from new weights, not the champion's")
-        one.add_argument("--every-h", type=float, default=24.0, help="a turn is due so many hours after the last")
+        one.add_argument(
+            "--every-h", type=float, default=24.0, help="a turn is due so many hours after the last; 0: not by time"
+        )
         one.add_argument("--labels", type=int, default=0, help="sooner, after so many new labels of the task")
         one.add_argument("--drifts", type=int, default=0, help="sooner, after so many drifts have begun")
     once.add_argument("--if-due", action="store_true", help="only where watch would take a turn now")

@@ -155,9 +155,7 @@ def _once(task: Task, arguments: argparse.Namespace, at: Places, clock: Clock, w
 def _due(task: Task, arguments: argparse.Namespace, at: Places, clock: Clock) -> str | None:
     policy = triggers.Policy(every_s=arguments.every_h * 3600, labels=arguments.labels, drifts=arguments.drifts)
     last_us = Journal(at.state, task).last_began_us()
-    news = triggers.NOTHING
-    if arguments.kafka and last_us is not None:
-        news = triggers.news(arguments.kafka, task, policy, last_us)
+    news = triggers.news(arguments.kafka, task, policy, last_us or 0) if arguments.kafka else triggers.NOTHING
     return triggers.due(policy, last_us, news, now_us=clock.now_us())
 
 

@@ -23,6 +23,7 @@ WINDOWS_TOPIC: Final = "windows.v1"
 LABELS_TOPIC: Final = "labels.v1"
 DRIFT_TOPIC: Final = "drift.v1"
 RELEASES_TOPIC: Final = "releases.v1"
+GATE_TOPIC: Final = "gate.v1"
 
 
 class RecipeError(WardwatchError):

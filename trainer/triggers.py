@@ -24,7 +24,7 @@ _STREAM: Final[dict[Task, Literal["ecg", "glucose", "imaging"]]] = {
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """``every_s``: at least so often. Sooner, after so many ``labels`` or so many ``drifts`` (0: never for that)."""
+    """``every_s``: at least so often. Sooner, after so many ``labels`` or so many ``drifts``. 0: never for that."""
 
     every_s: float
     labels: int = 0
@@ -43,10 +43,10 @@ NOTHING: Final = News()
 
 def due(policy: Policy, last_began_us: int | None, news: News, *, now_us: int) -> str | None:
     """Why it is time, None when it is not. ``last_began_us``: None before the first turn."""
-    if last_began_us is None:
+    if policy.every_s and last_began_us is None:
         return "never trained here"
-    waited_s = (now_us - last_began_us) / US_PER_S
-    if waited_s >= policy.every_s:
+    waited_s = (now_us - (last_began_us or 0)) / US_PER_S
+    if policy.every_s and waited_s >= policy.every_s:
         return f"{waited_s / 3600:.1f} h since the last turn"
     if policy.drifts and news.drifts >= policy.drifts:
         return f"drift: {news.drifts} began"

@@ -8,6 +8,7 @@ from trainer.cycle import cycle, follow
 from trainer.journal import Journal, Outcome
 from trainer.lock import one_at_a_time
 from trainer.runs import Run
+from trainer.telling import tell
 from trainer.tidy import tidy
 from trainer.tracking import TrackedRun
 from trainer.work import Work
@@ -43,5 +44,7 @@ def take(
             raise
         ending.outcome = Outcome.RELEASED if run.bundle else Outcome.REFUSED
         tracked.ended(run, Registry(places.registry))
+        if kafka is not None:
+            tell(kafka, run, why)
         tidy(places, recipe.task)
     return run

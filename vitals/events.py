@@ -160,6 +160,21 @@ class ModelRelease(Wire, frozen=True, tag="release", tag_field="type"):
     report: str
 
 
+class GateVerdict(Wire, frozen=True, tag="gate", tag_field="type"):
+    """How the newest turn of a task ended at the gate. ``why``: what made it due; ``bundle``: what was released.
+
+    ``champion``: what served meanwhile, empty when nothing did; ``refused``: of a model that was kept out, each rule
+    that did, with the figures it looked at.
+    """
+
+    task: str
+    when_us: int
+    why: Text
+    bundle: str
+    champion: str
+    refused: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=100)]
+
+
 class DriftKind(enum.StrEnum):
     """What has changed. The unit of a notice's ``magnitude`` stands behind each."""
 

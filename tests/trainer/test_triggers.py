@@ -39,6 +39,12 @@ def test_a_task_that_was_never_trained_here_is_due() -> None:
     assert due(DAILY, None, NOTHING, now_us=1_800_000_000_000_000) == "never trained here"
 
 
+def test_with_no_age_only_what_came_makes_a_turn_due() -> None:
+    policy = Policy(every_s=0, labels=5)
+    assert due(policy, None, News(labels=4), now_us=1_800_000_000_000_000) is None
+    assert due(policy, None, News(labels=5), now_us=1_800_000_000_000_000) == "5 new labels"
+
+
 def test_labels_and_drift_are_no_trigger_unless_asked_for() -> None:
     assert due(Policy(every_s=3600), 1, News(labels=10_000, drifts=10_000), now_us=2) is None
 
