@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from models.registry import Registry
 from models.spec import CARD_FILE
 from tests.trainer.small import NOW_US, small, world
 from tests.trainer.synthetic import breast_set, glucose_table
-from trainer import runs
+from trainer import erased, runs
 from trainer.__main__ import main
-from trainer.config import Places
+from trainer.config import Places, recipe
 from trainer.cycle import cycle, said_by_bundle
 from trainer.dataset import Side
 from trainer.fit import Epoch
@@ -274,3 +275,34 @@ def test_a_second_trainer_in_the_same_state_folder_is_turned_away(
         assert main(["once", "--task", "breast", "--quick", "--threads", "1"]) == 1
     assert capsys.readouterr().err == "another trainer is at work in this state folder\n"
     assert Journal(tmp_path / "state", Task.BREAST).turns() == []
+
+
+def test_a_search_writes_a_recipe_that_the_next_turn_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    breast_set(tmp_path / "data", train=100, validation=60)
+    monkeypatch.setenv("WARDWATCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    common = ["--task", "breast", "--quick", "--threads", "1"]
+    assert main(["tune", *common, "--epochs", "1", "--sampler", "random", "--trials", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "after 2 trials" in said
+    path = tmp_path / "state" / "tuning" / "breast.toml"
+    assert said.rstrip().endswith(str(path))
+    assert main(["once", *common, "--fresh", "--recipe", str(path)]) in (0, 3)
+    run = runs.newest(tmp_path / "state", Task.BREAST)
+    assert run is not None
+    assert run.recipe.learning_rate != recipe(Task.BREAST).learning_rate
+    assert run.recipe.epochs == 1
+
+
+def test_patients_to_forget_are_read_from_standard_input_and_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("Jane Doe\n\nJohn Doe\n"))
+    assert main(["erase", "-"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("0 windows removed; models that have seen them: none that is here") == 4
+    assert "Doe" not in said
+    assert len(erased.people(tmp_path / "state")) == 2
