@@ -135,7 +135,7 @@ class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 def recipe(task: Task, *, quick: bool = False, path: Path | None = None) -> Recipe:
     """The recipe of ``task``; ``quick`` lays its ``[quick]`` table over it. Raises ``RecipeError``."""
     table = _table(task, path)
-    overlay = table.pop("quick", {})
+    overlay = _as_table(table.pop("quick", {}))
     table.pop("search", None)
     return _made(task, _laid_over(table, overlay) if quick else table)
 
@@ -160,7 +160,7 @@ def with_figures(chosen: Recipe, figures: Mapping[str, object]) -> Recipe:
     for name, value in figures.items():
         table, dot, below = name.partition(".")
         if dot:
-            overlay[table] = _laid_over(_as_table(overlay.get(table, {})), {below: value})
+            overlay[table] = {**_as_table(overlay.get(table)), below: value}
         else:
             overlay[name] = value
     return _made(chosen.task, _laid_over(_as_table(msgspec.to_builtins(chosen)), overlay))

@@ -201,7 +201,8 @@ def person_of(patient: str, pseudonyms: Pseudonyms) -> str:
 def fingerprints(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     """uint64[…]: a number for each of ``windows`` [N, …] that is not nearly flat; equal windows have equal numbers."""
     every = marks(windows)
-    return every[every != FLAT]
+    telling: npt.NDArray[np.uint64] = every[every != FLAT]
+    return telling
 
 
 def marks(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:

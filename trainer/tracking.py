@@ -7,7 +7,6 @@ untracked. MLflow's telemetry is off.
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import os
@@ -54,8 +53,7 @@ P = ParamSpec("P")
 def _tolerant(method: Callable[Concatenate[TrackedRun, P], None]) -> Callable[Concatenate[TrackedRun, P], None]:
     """``method``, which does nothing once the store has failed."""
 
-    @functools.wraps(method)
-    def tried(self: TrackedRun, *args: P.args, **kwargs: P.kwargs) -> None:
+    def tried(self: TrackedRun, /, *args: P.args, **kwargs: P.kwargs) -> None:
         if not self.lost:
             try:
                 method(self, *args, **kwargs)

@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from trainer.config import Axis, Places, Recipe, RecipeError, with_figures
 from trainer.dataset import Dataset
@@ -131,17 +131,20 @@ def _study(base: Recipe, axes: Mapping[str, Axis], dataset: Dataset, places: Pla
     return study
 
 
-def _finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+def _finished(study: optuna.Study) -> list[FrozenTrial]:
+    ended: list[FrozenTrial] = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return ended
 
 
 def _suggested(trial: Trial, name: str, axis: Axis) -> int | float | str:
+    value: int | float | str
     if axis.choices:
-        chosen: int | float | str = trial.suggest_categorical(name, axis.choices)
-        return chosen
-    if isinstance(axis.low, int) and isinstance(axis.high, int):
-        return trial.suggest_int(name, axis.low, axis.high, log=axis.log)
-    return trial.suggest_float(name, axis.low, axis.high, log=axis.log)
+        value = trial.suggest_categorical(name, axis.choices)
+    elif isinstance(axis.low, int) and isinstance(axis.high, int):
+        value = trial.suggest_int(name, axis.low, axis.high, log=axis.log)
+    else:
+        value = trial.suggest_float(name, axis.low, axis.high, log=axis.log)
+    return value
 
 
 def _grid(axis: Axis) -> list[int | float | str]:

@@ -55,7 +55,7 @@ def write_sets(honest: Path, sabotaged: Path) -> None:
         arrays[f"{split}_images"], arrays[f"{split}_labels"] = _drawn(split, n)
     for folder, labels in ((honest, arrays["train_labels"]), (sabotaged, 1 - arrays["train_labels"])):
         (folder / "medmnist").mkdir(parents=True)
-        np.savez(folder / "medmnist" / f"{SET}.npz", **{**arrays, "train_labels": labels})
+        np.savez(folder / "medmnist" / f"{SET}.npz", allow_pickle=False, **{**arrays, "train_labels": labels})
 
 
 def _labels(pace: Pace) -> Iterator[Due]:

@@ -23,7 +23,7 @@ from trainer import runs
 from trainer.config import RecipeError, with_figures
 from trainer.corpus.sources import Source
 from trainer.dataset import Dataset, Side
-from trainer.fit import Epoch, answers
+from trainer.fit import Epoch
 from trainer.frozen import freeze
 from trainer.train import Trained, train
 from vitals.findings import Task
@@ -126,13 +126,12 @@ def test_it_stops_when_patience_is_over_and_keeps_the_best(dataset: Dataset) -> 
     assert trained.score == pytest.approx(max(scores))
 
 
-def test_mixed_precision_learns_too_and_keeps_whole_weights(dataset: Dataset) -> None:
-    trained = train(dataset, small(epochs=4, mixed_precision=True))
-    assert {tensor.dtype for tensor in trained.network.parameters()} == {torch.float32}
-    validate = dataset[Side.VALIDATE]
-    called = answers(Task.BREAST, trained.network, validate)["logits"].argmax(axis=1)
-    assert float((called == validate.target).mean()) > 0.8
-    assert hash_of(trained) != hash_of(train(dataset, small(epochs=4)))
+def test_mixed_precision_learns_as_well_and_keeps_whole_weights(dataset: Dataset) -> None:
+    half, whole = (train(dataset, small(epochs=3, mixed_precision=mixed)) for mixed in (True, False))
+    assert {tensor.dtype for tensor in half.network.parameters()} == {torch.float32}
+    assert hash_of(half) != hash_of(whole)
+    for rough, exact in zip(half.curve, whole.curve, strict=True):
+        assert rough.loss == pytest.approx(exact.loss, rel=0.05)
 
 
 def test_dropout_and_other_figures_are_the_recipe_s(dataset: Dataset) -> None:
