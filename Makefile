@@ -19,11 +19,12 @@ FUZZ_READY := .venv/ready-fuzz-$(PINS)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
-	@echo "  demo takes  SPEED=10 (faster), FOR=60 REPORT=out.json (no person needed), KAFKA=host:port, HTTP_PORT=8080"
+	@echo "  demo takes  SPEED=10 (faster), FOR=60 REPORT=out.json (no person needed), KAFKA=host:port, HTTP_PORT=8080,"
+	@echo "              TRAIN=1 (a trainer beside it: labels, a turn, the gate, a swap; sets up torch)"
 
-demo: $(DEMO_READY) ## patients on a ward board, live: Kafka, worker, replay; Ctrl-C ends it all
+demo: $(if $(TRAIN),$(TEST_READY) needs-broker,$(DEMO_READY)) ## patients on a ward board, live: Kafka, worker, replay; Ctrl-C ends it all
 	@exec $(PY) -m stream demo $(if $(SPEED),--speed $(SPEED)) $(if $(FOR),--for $(FOR)) \
-	    $(if $(REPORT),--report '$(REPORT)') $(if $(KAFKA),--kafka $(KAFKA)) $(if $(HTTP_PORT),--http-port $(HTTP_PORT))
+	    $(if $(REPORT),--report '$(REPORT)') $(if $(KAFKA),--kafka $(KAFKA)) $(if $(HTTP_PORT),--http-port $(HTTP_PORT)) $(if $(TRAIN),--train)
 
 test: needs-test-tools lint ## everything that make check looks at, then every test
 	@$(PY) -m pytest

@@ -146,6 +146,21 @@ class Registry:
         folder = self.folder / task
         return sorted(p.name for p in folder.iterdir() if _HASH.fullmatch(p.name)) if folder.is_dir() else []
 
+    def standing(self, task: Task) -> list[str]:
+        """What served, and would again by one rollback after the other: oldest first, what serves now last."""
+        return _standing(self.history(task))
+
+    def remove(self, task: Task, bundle_hash: str) -> None:
+        """Removes a bundle that does not serve. Raises ``RegistryError`` for one that does."""
+        folder = self._folder_of(task, bundle_hash)
+        with self._turn(task):
+            if _read_current(self.folder / task) == bundle_hash:
+                raise RegistryError(f"bundle {bundle_hash[:12]} of {task} serves: it is not removed")
+            if folder.exists():
+                away = folder.with_name(f".removing-{bundle_hash}")  # whoever looks finds all of it or nothing
+                folder.rename(away)
+                shutil.rmtree(away)
+
     def add(self, folder: Path) -> Bundle:
         """Takes a copy of the bundle in ``folder``; a second time changes nothing. Raises ``BundleRefused``."""
         bundle = opened(folder)

@@ -25,7 +25,7 @@ from kafka.errors import KafkaError
 
 from stream import children
 from stream.broker import free_ports, open_broker
-from stream.gateways.schedule import in_order
+from stream.gateways.schedule import Due, in_order
 from stream.gateways.sending import Sender, play
 from stream.rehearsal.nurse import Nurse
 from stream.rehearsal.readback import Marks, marks, records_since
@@ -39,6 +39,7 @@ from vitals.units import US_PER_MS, US_PER_S
 
 if TYPE_CHECKING:
     from stream.rehearsal.cast import Cast
+    from stream.rehearsal.training import Training
 
 _CATCH_UP_S: Final = 60.0
 _CAUGHT_UP_SCRAPES: Final = 3
@@ -57,6 +58,7 @@ class Asked:
     report: Path | None
     kafka: str | None
     http_port: int | None
+    train: bool
 
 
 def main(argv: list[str]) -> int:
@@ -87,6 +89,7 @@ def _asked(argv: list[str]) -> Asked:
     parser.add_argument("--report", type=Path, help="with --for: where to write the report as JSON")
     parser.add_argument("--kafka", help="use this broker, host:port, which no other worker is reading")
     parser.add_argument("--http-port", type=int, help="port of the board (default: a free one)")
+    parser.add_argument("--train", action="store_true", help="a trainer beside it: labels, a turn, the gate, a swap")
     asked = parser.parse_args(argv)
     if asked.speed <= 0 or (asked.seconds is not None and asked.seconds <= 0):
         parser.error("--speed and --for must be positive")
@@ -102,21 +105,37 @@ def _run(asked: Asked) -> int:
         bootstrap = stack.enter_context(open_broker(asked.kafka))
         since = marks(bootstrap, READ_BACK)
         _say("Starting the worker (the first start on a machine compiles the signal path)")
-        worker = stack.enter_context(DemoWorker(bootstrap, asked.http_port or free_ports(1)[0]))
+        training, told = _training(asked, bootstrap)
+        worker = stack.enter_context(DemoWorker(bootstrap, asked.http_port or free_ports(1)[0], told))
         stack.enter_context(strips(bootstrap))
         cast = reading.result()
         worker.wait_until_ready(lambda seconds: _say(f"  still starting, {seconds:.0f} s"))
         _introduce(cast, bootstrap, worker)
         # on a broker that was there, the worker may first have to end what an earlier run left unread
         before = _settled(worker, lambda _: True) if asked.kafka else Counted({}, {})
+        if training is not None:
+            stack.enter_context(training)
+            _say(f"Trainer     {training.metrics}, log {training.log}")
         start_us = SystemClock().now_us() + round(_PAST_S * US_PER_S)
         with closing(Sender(bootstrap)) as sender:
-            seconds = _rehearse(asked, cast, sender, worker, bootstrap, start_us)
+            seconds = _rehearse(asked, cast, sender, worker, bootstrap, start_us, training)
         _say("Waiting until the worker has caught up")
         counted = _settled(worker, lambda now: now.since(before).whole(sender.events)).since(before)
         stored = _stored(bootstrap, since)
         made, broken = report(seconds, sender.events, counted, stored, live_ms=start_us // US_PER_MS)
+        if training is not None:
+            broken += training.missing()
     return _conclude(asked, made, broken)
+
+
+def _training(asked: Asked, bootstrap: str) -> tuple[Training | None, dict[str, str]]:
+    """The trainer beside the worker where one is asked for, and what the worker must be told then."""
+    if not asked.train:
+        return None, {}
+    from stream.rehearsal.training import Training, fresh_folder  # noqa: PLC0415  only this demo needs it
+
+    folder = fresh_folder()
+    return Training(bootstrap, folder, free_ports(1)[0], _say), Training.told(folder)
 
 
 def _in_background(stack: ExitStack) -> Future[Cast]:
@@ -149,6 +168,7 @@ def _rehearse(
     worker: DemoWorker,
     bootstrap: str,
     start_us: int,
+    training: Training | None,
 ) -> float:
     """Sends and shows how it goes for the seconds asked for, or until Ctrl-C. The seconds that it took."""
     line = StatusLine(len(cast.patients))
@@ -156,12 +176,16 @@ def _rehearse(
     with ExitStack() as stack:
         nurse = stack.enter_context(closing(Nurse(bootstrap, sender.send))) if asked.seconds else None
         stack.callback(line.end)
-        gateways = stack.enter_context(_playing(cast, sender, asked.speed, start_us))
+        scans = [] if training is None else training.schedules(start_us, asked.speed)
+        gateways = stack.enter_context(_playing(cast, sender, asked.speed, start_us, scans))
         while asked.seconds is None or time.monotonic() - begin < asked.seconds:
             worker.must_run()
             if not gateways.is_alive():
                 break
-            line.show(time.monotonic() - begin, sender.events.total(), Scrape.of(worker.metrics()))
+            metrics = worker.metrics()
+            line.show(time.monotonic() - begin, sender.events.total(), Scrape.of(metrics))
+            if training is not None:
+                training.look_after(metrics)
             if nurse is not None:
                 nurse.look_after()
             gateways.join(_STEP_S if asked.seconds is None else min(_STEP_S, asked.seconds))
@@ -169,7 +193,9 @@ def _rehearse(
 
 
 @contextmanager
-def _playing(cast: Cast, sender: Sender, speed: float, start_us: int) -> Iterator[threading.Thread]:
+def _playing(
+    cast: Cast, sender: Sender, speed: float, start_us: int, scans: list[Iterator[Due]]
+) -> Iterator[threading.Thread]:
     """Everybody sends, in a thread, for the time of the block. Raises ``Fault`` when the thread failed."""
     stop = threading.Event()
     failed: list[Exception] = []
@@ -177,7 +203,7 @@ def _playing(cast: Cast, sender: Sender, speed: float, start_us: int) -> Iterato
     def send() -> None:
         try:
             schedules = cast.schedules(start_us, speed, run=str(start_us // US_PER_S))
-            play(in_order(schedules), sender.send, stop, starts_in_s=start_us / US_PER_S - time.time())
+            play(in_order([*schedules, *scans]), sender.send, stop, starts_in_s=start_us / US_PER_S - time.time())
         except Exception as error:  # noqa: BLE001  told by the one who waits
             failed.append(error)
 

@@ -115,6 +115,13 @@ def test_what_the_settings_of_a_demo_become_is_its_command_line(fresh: Path) -> 
     )
 
 
+def test_a_demo_that_trains_sets_up_what_training_needs(fresh: Path) -> None:
+    dry = _make(fresh, None, "-n", "demo", "TRAIN=1", "KAFKA=h:1").stdout
+    assert "ready-test-" in dry
+    assert "--train" in dry.replace("\\\n", " ")
+    assert "ready-test-" not in _make(fresh, None, "-n", "demo", "KAFKA=h:1").stdout
+
+
 def test_what_is_set_up_is_not_set_up_again_until_a_pin_changes(fresh: Path) -> None:
     _with_venv(fresh)
     (stamp,) = re.findall(r"touch (\.venv/ready-demo-\w+)", _make(fresh, None, "-n", "setup").stdout)

@@ -1,39 +1,22 @@
-"""``python -m trainer once | watch | evaluate | report | fetch``."""
+"""``python -m trainer once | watch | evaluate | tune | report | fetch | erase``."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
-import msgspec
 import torch
-from prometheus_client import start_http_server
 
-from models.registry import Registry
-from trainer import fetch, runs, triggers
-from trainer.card import measured
-from trainer.config import TRAINED_TASKS, Places, Recipe, places, recipe
-from trainer.cycle import cycle, evaluated
-from trainer.dataset import Side, assembled
-from trainer.evaluate import MAIN_MEASURE, without_draws
-from trainer.examples import SPEC
-from trainer.gather import gathered
-from trainer.metrics import registry_of
-from trainer.report import page
-from trainer.runs import Run
-from vitals.clock import SystemClock
+from trainer import commands
+from trainer.config import TRAINED_TASKS, places
+from trainer.tune import Sampler
 from vitals.errors import WardwatchError
 from vitals.findings import Task
-from vitals.units import US_PER_S
 
 _ALL: Final = "all"
-_LOOK_EVERY_S: Final = 60.0
-_FAILED: Final = 1
-_GATE_SHUT: Final = 3
 
 
 def main(argv: list[str]) -> int:
@@ -41,143 +24,62 @@ def main(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     if "threads" in arguments:
         torch.set_num_threads(arguments.threads)
-        torch.use_deterministic_algorithms(True)
     try:
         code: int = arguments.run(arguments, places(os.environ))
     except WardwatchError as error:
         print(error, file=sys.stderr)
-        return _FAILED
+        return commands.FAILED
     except KeyboardInterrupt:
-        return _FAILED
+        return commands.FAILED
     return code
-
-
-def once(arguments: argparse.Namespace, at: Places) -> int:
-    """One turn of the cycle for each task named."""
-    released = [_turn(task, arguments, at) for task in arguments.task]
-    return 0 if all(released) else _GATE_SHUT
-
-
-def watch(arguments: argparse.Namespace, at: Places) -> int:
-    """Turns whenever one is due, until Ctrl-C. A turn that fails is said and tried again when next due."""
-    policy = triggers.Policy(every_s=arguments.every_h * 3600, new_labels=arguments.labels)
-    clock = SystemClock()
-    if arguments.metrics_port:
-        start_http_server(arguments.metrics_port, registry=registry_of(at.state))
-    while True:
-        for task in arguments.task:
-            try:
-                labels = triggers.labels_so_far(arguments.kafka)
-                why = triggers.due(policy, triggers.last_turn(at.state, task), now_us=clock.now_us(), labels=labels)
-                if why is None:
-                    continue
-                print(f"{task}: {why}", flush=True)
-                triggers.note_turn(at.state, task, triggers.LastTurn(began_us=clock.now_us(), labels=labels))
-                _turn(task, arguments, at)
-            except WardwatchError as error:
-                print(f"{task}: {error}", file=sys.stderr, flush=True)
-        time.sleep(_LOOK_EVERY_S)
-
-
-def evaluate(arguments: argparse.Namespace, at: Places) -> int:
-    """What the serving bundle of each task does on its held-out people, as JSON lines or as tables for people."""
-    registry = Registry.seeded(at.registry, at.bundles)
-    for task in arguments.task:
-        settings = _recipe(task, arguments)
-        champion = registry.current(task)
-        if champion is None:
-            print(f"{task}: no bundle serves", file=sys.stderr)
-            continue
-        dataset = assembled(task, gathered(task, at.data, arguments.kafka, settings.corpus), settings.split)
-        if champion.manifest.window != SPEC[task]:
-            print(f"{task}: bundle {champion.short} reads other windows", file=sys.stderr)
-            continue
-        made = evaluated(champion, dataset[Side.HELD_OUT], settings.bootstrap)
-        if arguments.table:
-            print(f"{task}: bundle {champion.short}\n\n{measured(made)}\n")
-            continue
-        shown = msgspec.structs.replace(without_draws(made), pictures=None)
-        sys.stdout.buffer.write(msgspec.json.encode({"bundle": champion.hash, "evaluation": shown}) + b"\n")
-    return 0
-
-
-def report(arguments: argparse.Namespace, at: Places) -> int:
-    """One HTML page about the newest run of each task."""
-    kept = [run for task in arguments.task if (run := runs.newest(at.state, task)) is not None]
-    if not kept:
-        print("no run yet: python -m trainer once --task …", file=sys.stderr)
-        return _FAILED
-    arguments.out.write_text(page(kept), encoding="utf-8")
-    print(arguments.out)
-    return 0
-
-
-def fetched(arguments: argparse.Namespace, at: Places) -> int:
-    """Downloads the public sets of the tasks named into the data folder."""
-    target = arguments.to if arguments.to is not None else at.data
-    missing = fetch.fetch(arguments.task, target)
-    for line in missing:
-        print(line, file=sys.stderr)
-    return _FAILED if missing else 0
-
-
-def _turn(task: Task, arguments: argparse.Namespace, at: Places) -> bool:
-    run = cycle(_recipe(task, arguments), at, SystemClock(), kafka=arguments.kafka, fresh=arguments.fresh)
-    print(_line(run), flush=True)
-    for verdict in run.verdicts:
-        if not verdict.passed:
-            print(f"  {verdict.rule}: {verdict.text}", flush=True)
-    return bool(run.bundle)
-
-
-def _line(run: Run) -> str:
-    name = MAIN_MEASURE[run.task]
-    figures = f"{name} {run.challenger.metrics.get(name, float('nan')):.3f}"
-    if run.champion is not None:
-        figures += f" (champion {run.champion.metrics.get(name, float('nan')):.3f})"
-    ended = f"released {run.bundle[:12]}" if run.bundle else "the gate stayed shut"
-    seconds = (run.ended_us - run.began_us) / US_PER_S
-    return f"{run.task}: {figures} on {run.challenger.people} held out; {ended}; {seconds:.0f} s"
-
-
-def _recipe(task: Task, arguments: argparse.Namespace) -> Recipe:
-    chosen = recipe(task, quick=arguments.quick)
-    changed = {
-        name: value for name in ("epochs", "folds", "seed") if (value := getattr(arguments, name, None)) is not None
-    }
-    return msgspec.structs.replace(chosen, **changed)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description="Trains, compares and releases models.")
-    commands = parser.add_subparsers(required=True)
-    for run, name, about in (
-        (once, "once", "one turn: corpus, dataset, train, evaluate, gate, release"),
-        (watch, "watch", "a turn whenever one is due"),
-        (evaluate, "evaluate", "the serving bundle on its held-out people"),
-        (report, "report", "one HTML page about the newest runs"),
-        (fetched, "fetch", "download the public sets from their publishers"),
-    ):
-        command = commands.add_parser(name, help=about, description=about)
-        command.set_defaults(run=run)
-        command.add_argument(
+    made = parser.add_subparsers(required=True)
+
+    def command(run: object, name: str, about: str) -> argparse.ArgumentParser:
+        one = made.add_parser(name, help=about, description=about)
+        one.set_defaults(run=run)
+        return one
+
+    once = command(commands.once, "once", "one turn: corpus, dataset, train, evaluate, gate, release")
+    watch = command(commands.watch, "watch", "a turn whenever one is due")
+    evaluate = command(commands.evaluate, "evaluate", "the serving bundle on its held-out people")
+    tune = command(commands.tune, "tune", "look for a better recipe (what is stopped goes on)")
+    report = command(commands.report, "report", "one HTML page about the newest runs")
+    fetch = command(commands.fetched, "fetch", "download the public sets from their publishers")
+    erase = command(commands.forget, "erase", "forget patients, and name the models that have seen them")
+
+    for one in (once, watch, evaluate, tune, report, fetch):
+        one.add_argument(
             "--task", type=_tasks, default=list(TRAINED_TASKS), help="ecg-beat, glucose, pneumonia, breast or all"
         )
-        if run in (once, watch, evaluate):
-            command.add_argument("--kafka", help="host:port: archived windows and labels too, and say releases")
-            command.add_argument("--quick", action="store_true", help="a small run that shows the way")
-        if run in (once, watch):
-            command.add_argument("--epochs", type=int, help="instead of the recipe's")
-            command.add_argument("--folds", type=int, help="cross-validate by person, then fit on all of them")
-            command.add_argument("--seed", type=int, help="instead of the recipe's")
-            command.add_argument("--fresh", action="store_true", help="begin from new weights, not the champion's")
-            command.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads")
-    commands.choices["watch"].add_argument("--every-h", type=float, default=24.0, help="hours between turns")
-    commands.choices["watch"].add_argument("--metrics-port", type=int, default=0, help="tell Prometheus there; 0: no")
-    commands.choices["watch"].add_argument("--labels", type=int, default=0, help="sooner, after so many new labels")
-    commands.choices["evaluate"].add_argument("--table", action="store_true", help="for people: EC57, subgroups, worst")
-    commands.choices["report"].add_argument("--out", type=Path, default=Path("report.html"))
-    commands.choices["fetch"].add_argument("--to", type=Path, help="instead of the data folder")
+    for one in (once, watch, evaluate, tune):
+        one.add_argument("--kafka", help="host:port: archived windows and labels too, and say releases")
+        one.add_argument("--quick", action="store_true", help="a small run that shows the way")
+    for one in (once, watch, tune):
+        one.add_argument("--recipe", type=Path, help="a recipe file instead of the task's own")
+        one.add_argument("--epochs", type=int, help="instead of the recipe's")
+        one.add_argument("--folds", type=int, help="cross-validate by person, then fit on all of them")
+        one.add_argument("--seed", type=int, help="instead of the recipe's")
+        one.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads")
+    for one in (once, watch):
+        one.add_argument("--fresh", action="store_true", help="begin from new weights, not the champion's")
+        one.add_argument(
+            "--every-h", type=float, default=24.0, help="a turn is due so many hours after the last; 0: not by time"
+        )
+        one.add_argument("--labels", type=int, default=0, help="sooner, after so many new labels of the task")
+        one.add_argument("--drifts", type=int, default=0, help="sooner, after so many drifts have begun")
+    once.add_argument("--if-due", action="store_true", help="only where watch would take a turn now")
+    once.add_argument("--push", metavar="HOST:PORT", help="tell a Prometheus Pushgateway how it went")
+    watch.add_argument("--metrics-port", type=int, default=0, help="tell Prometheus there; 0: no")
+    tune.add_argument("--sampler", choices=get_args(Sampler), default="bayes")
+    tune.add_argument("--trials", type=int, default=30, help="in all, with those of earlier calls")
+    evaluate.add_argument("--table", action="store_true", help="for people: EC57, subgroups, worst")
+    report.add_argument("--out", type=Path, default=Path("report.html"))
+    fetch.add_argument("--to", type=Path, help="instead of the data folder")
+    erase.add_argument("patient", nargs="+", help="patient id; - reads one a line, which no process list shows")
     return parser
 
 

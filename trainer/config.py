@@ -21,7 +21,9 @@ TRAINED_TASKS: Final = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST
 
 WINDOWS_TOPIC: Final = "windows.v1"
 LABELS_TOPIC: Final = "labels.v1"
+DRIFT_TOPIC: Final = "drift.v1"
 RELEASES_TOPIC: Final = "releases.v1"
+GATE_TOPIC: Final = "gate.v1"
 
 
 class RecipeError(WardwatchError):
@@ -73,10 +75,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ``patience``: epochs without a better validation score before the end, and the best is kept; 0 runs them all and
     keeps the last, where the score of few people is noise. ``draws_per_epoch``: windows drawn with replacement per
     epoch; 0 is one pass over all. ``class_balance``, ``person_balance``: 0 draws as they come, 1 draws every class
-    (every person) equally often. ``folds``: 0 stops and calibrates on the validation people; K ≥ 2 joins them to the
-    training people, cross-validates by person, calibrates on the out-of-fold outputs and fits once more on all for the
-    median of the best epochs. ``fine_tune``: the share of the learning rate with which a champion's weights are trained
-    on; 0 always begins anew.
+    (every person) equally often. ``dropout``: of every layer that has one, instead of the network's own.
+    ``mixed_precision``: forward passes in bfloat16 (float16 where the GPU has no better). ``folds``: 0 stops and
+    calibrates on the validation people; K ≥ 2 joins them to the training people, cross-validates by person, calibrates
+    on the out-of-fold outputs and fits once more on all for the median of the best epochs. ``fine_tune``: the share of
+    the learning rate with which a champion's weights are trained on; 0 always begins anew.
     """
 
     task: Task
@@ -90,6 +93,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     weight_decay: float = 1e-2
     class_balance: float = 0.0
     person_balance: float = 0.0
+    dropout: float | None = None
+    mixed_precision: bool = False
     folds: int = 0
     fine_tune: float = 0.2
     bootstrap: int = 300
@@ -102,21 +107,86 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"no network for {self.task}")
         if min(self.epochs, self.batch_size) < 1 or self.patience < 0 or self.folds == 1 or self.folds < 0:
             raise ValueError("epochs and batch_size are at least 1, patience at least 0; folds is 0 or at least 2")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError("dropout is a probability below 1")
         if self.split.held_out_share + self.split.validate_share >= 1:
             raise ValueError("someone must be left to learn from")
 
 
+class Axis(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What one figure of a recipe may be: one of ``choices``, or anything from ``low`` to ``high``.
+
+    ``log``: tried evenly over orders of magnitude. ``points``: how many values of a range a grid has.
+    """
+
+    choices: list[int | float | str] = []
+    low: int | float = 0
+    high: int | float = 0
+    log: bool = False
+    points: int = 3
+
+    def __post_init__(self) -> None:
+        if bool(self.choices) == (self.low < self.high):
+            raise ValueError("choices, or a low below a high")
+        if self.points < 2 or (self.log and self.low <= 0):
+            raise ValueError("a grid has two points or more, and a logarithm begins above zero")
+
+
 def recipe(task: Task, *, quick: bool = False, path: Path | None = None) -> Recipe:
     """The recipe of ``task``; ``quick`` lays its ``[quick]`` table over it. Raises ``RecipeError``."""
+    table = _table(task, path)
+    overlay = _as_table(table.pop("quick", {}))
+    table.pop("search", None)
+    return _made(task, _laid_over(table, overlay) if quick else table)
+
+
+def search_space(task: Task, path: Path | None = None) -> dict[str, Axis]:
+    """The ``[search]`` table of the recipe of ``task``: by figure (``augment.noise`` is one of a table below).
+
+    Raises ``RecipeError``, also when there is none.
+    """
+    try:
+        axes = msgspec.convert(_table(task, path).get("search", {}), dict[str, Axis])
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RecipeError(f"{task}: search: {error}") from None
+    if not axes:
+        raise RecipeError(f"the recipe of {task} has no [search] table: nothing to choose from")
+    return axes
+
+
+def with_figures(chosen: Recipe, figures: Mapping[str, object]) -> Recipe:
+    """``chosen`` with some figures replaced, by the names of ``search_space``. Raises ``RecipeError``."""
+    overlay: dict[str, object] = {}
+    for name, value in figures.items():
+        table, dot, below = name.partition(".")
+        if dot:
+            overlay[table] = {**_as_table(overlay.get(table)), below: value}
+        else:
+            overlay[name] = value
+    return _made(chosen.task, _laid_over(_as_table(msgspec.to_builtins(chosen)), overlay))
+
+
+def written(chosen: Recipe) -> bytes:
+    """``chosen`` as a recipe file."""
+    table = _as_table(msgspec.to_builtins(chosen))
+    return msgspec.toml.encode({name: value for name, value in table.items() if value is not None})
+
+
+def _table(task: Task, path: Path | None) -> dict[str, object]:
     path = path or RECIPES / f"{task}.toml"
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        overlay = table.pop("quick", {})
-        made = msgspec.convert(_laid_over(table, overlay) if quick else table, Recipe)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path.name}: {error}") from None
+
+
+def _made(task: Task, table: Mapping[str, object]) -> Recipe:
+    try:
+        made = msgspec.convert(table, Recipe)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise RecipeError(f"recipe of {task}: {error}") from None
     if made.task is not task:
-        raise RecipeError(f"{path.name} is for {made.task}")
+        raise RecipeError(f"this recipe is for {made.task}, not for {task}")
     return made
 
 
@@ -128,17 +198,25 @@ def _laid_over(table: Mapping[str, object], overlay: Mapping[str, object]) -> di
     return merged
 
 
+def _as_table(value: object) -> dict[str, object]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things lie on this machine. ``data``: public sets; ``state``: working files; ``registry``: models."""
+    """Where things lie on this machine. ``data``: public sets; ``state``: working files; ``registry``: models;
+    ``bundles``: those that came with the program; ``tracking``: address of an MLflow server, empty for a local store.
+    """
 
     data: Path
     state: Path
     registry: Path
     bundles: Path
+    tracking: str = ""
 
 
 def places(environment: Mapping[str, str]) -> Places:
-    """From ``WARDWATCH_DATA``, ``WARDWATCH_STATE`` and ``WARDWATCH_REGISTRY``, the same variables as the worker's.
+    """From ``WARDWATCH_DATA``, ``WARDWATCH_STATE`` and ``WARDWATCH_REGISTRY``, the same variables as the worker's, and
+    ``MLFLOW_TRACKING_URI``.
 
     Data defaults to ``../shared/data`` beside the project when it is there, else to the user's cache folder.
     """
@@ -148,4 +226,10 @@ def places(environment: Mapping[str, str]) -> Places:
     data = environment.get("WARDWATCH_DATA") or (beside if beside.is_dir() else cache / "data")
     state = Path(environment.get("WARDWATCH_STATE") or ".wardwatch")
     registry = Path(environment.get("WARDWATCH_REGISTRY") or state / "registry")
-    return Places(data=Path(data), state=state, registry=registry, bundles=project / "models" / "bundles")
+    return Places(
+        data=Path(data),
+        state=state,
+        registry=registry,
+        bundles=project / "models" / "bundles",
+        tracking=environment.get("MLFLOW_TRACKING_URI", ""),
+    )

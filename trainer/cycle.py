@@ -5,6 +5,7 @@ corpus → examples → dataset (split by person, frozen, hashed) → train → 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,38 +17,63 @@ from models.calibration import calibrated
 from models.engines.onnx import open_onnx
 from models.registry import Bundle, Registry
 from models.spec import WEIGHTS_FILE
+from trainer import lineage
 from trainer.cases import pictures
 from trainer.config import Places, Recipe
-from trainer.dataset import Examples, Side, assembled, freeze
+from trainer.dataset import Examples, Side, assembled
 from trainer.evaluate import Evaluation, evaluation
 from trainer.evidence import evidence, material, shared
 from trainer.examples import SPEC
+from trainer.fit import Epoch
+from trainer.frozen import folder, freeze, thaw
 from trainer.gate import Candidate, Comparison, judged, opened
 from trainer.gather import gathered
+from trainer.lineage import Origin
 from trainer.measures import Floats
 from trainer.release import announce, drafted, release
 from trainer.runs import Run, keep
 from trainer.train import train
+from trainer.work import Work
+from trainer.world import ALONE, World
 from vitals.clock import Clock
 
 _ANSWER_BATCH: Final = 512
 
 
-def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = None, fresh: bool = False) -> Run:
-    """One turn. ``fresh``: begin from new weights even where a champion's would fit.
+def cycle(
+    recipe: Recipe,
+    places: Places,
+    clock: Clock,
+    *,
+    kafka: str | None = None,
+    fresh: bool = False,
+    world: World = ALONE,
+    told: Callable[[Epoch], None] | None = None,
+) -> Run:
+    """One turn, in the first process of ``world``. ``fresh``: begin from new weights even where a champion's would fit.
 
-    Raises ``DatasetRefused`` when there is nothing to learn from, ``Fault`` when the broker fails.
+    A turn that was killed is taken up where it was, with the dataset that it had frozen. ``told``: hears of every
+    epoch. Raises ``DatasetRefused`` when there is nothing to learn from, ``Fault`` when the broker fails.
     """
     began_us = clock.now_us()
     registry = Registry.seeded(places.registry, places.bundles, clock)
     champion = registry.current(recipe.task)
+    work = Work(places.state, recipe, clock)
 
-    dataset = assembled(recipe.task, gathered(recipe.task, places.data, kafka, recipe.corpus), recipe.split)
-    freeze(dataset, places.state / "datasets")
+    dataset = work.dataset()
+    if dataset is None:
+        corpus = gathered(recipe.task, places, kafka, recipe.corpus)
+        dataset = assembled(recipe.task, corpus.people, recipe.split, corpus.excluded)
+        work.took(freeze(dataset, places.state, recipe.split, corpus.sources, clock.now_us()))
 
     # a champion that has learnt from the validation people cannot be stopped or calibrated by them
     start = champion if champion is not None and not fresh and not champion.manifest.folds else None
-    trained = train(dataset, recipe, weights=_weights(start), began_from="" if start is None else start.short)
+    began_from = "" if start is None else start.hash
+    world.told((dataset.hash, began_from))
+    trained = train(
+        dataset, recipe, weights=_weights(start), began_from=began_from, world=world,
+        checkpoints=work.checkpoints, told=told,
+    )  # fmt: skip
 
     held_out = dataset[Side.HELD_OUT]
     overlap = shared(material(dataset[Side.TRAIN], dataset[Side.VALIDATE]), material(held_out))
@@ -61,6 +87,9 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
     bundle = None
     if opened(verdicts):
         bundle = release(trained, dataset, recipe, challenger.evaluation, verdicts, registry, clock)
+        lineage.note(
+            places.state, recipe.task, bundle.hash, Origin(dataset=dataset.hash, began_from=trained.began_from)
+        )
         if kafka is not None:
             announce(kafka, bundle, registry, verdicts, clock)
 
@@ -80,7 +109,17 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
         bundle="" if bundle is None else bundle.hash,
     )
     keep(run, places.state)
+    work.done()
     return run
+
+
+def follow(recipe: Recipe, places: Places, clock: Clock, world: World) -> None:
+    """What the other processes of ``world`` do in a turn: they learn along, from what the first one froze."""
+    dataset_hash, began_from = world.told(("", ""))
+    dataset = thaw(folder(places.state, recipe.task) / f"{dataset_hash}.npz", recipe.task)
+    start = Registry(places.registry).get(recipe.task, began_from) if began_from else None
+    checkpoints = Work(places.state, recipe, clock).checkpoints
+    train(dataset, recipe, weights=_weights(start), began_from=began_from, world=world, checkpoints=checkpoints)
 
 
 def evaluated(bundle: Bundle, examples: Examples, draws: int) -> Evaluation:

@@ -8,23 +8,34 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.config import SplitRecipe
-from trainer.examples import SPEC, Array, PersonExamples
+from trainer.examples import FLAT, SPEC, Array, PersonExamples, marks
 from trainer.labels import SAME_PERSON
 from vitals.errors import WardwatchError
 from vitals.findings import Task
 
+ON_TWO_SIDES: Final = "the same window is on a side that is not learnt from"
+
 _INPUT: Final = "input."
 _SHARE_BITS: Final = 64
+_SAME_PATIENT: Final = 0.2
+"""Share of somebody's windows that another side holds to the bit: beyond, it is one patient under two names."""
+_TELLING: Final[dict[Task, str]] = {
+    Task.ECG_BEAT: "ecg_mv",
+    Task.GLUCOSE: "glucose",
+    Task.PNEUMONIA: "image",
+    Task.BREAST: "image",
+}
+"""The input that tells one window from another."""
 
 
 class DatasetRefused(WardwatchError):
@@ -65,15 +76,29 @@ class Examples:
             self.people, self.person[rows], inputs, self.target[rows], self.end_us[rows], self.lost, self.traits
         )
 
+    def without(self, people: Collection[str]) -> Examples:
+        """Everybody but ``people``, whose names go too."""
+        stays = np.array([name not in people for name in self.people], dtype=bool)
+        rest = self.of(stays[self.person])
+        number = np.cumsum(stays) - 1
+        return replace(
+            rest,
+            people=tuple(name for name in self.people if name not in people),
+            person=number[rest.person].astype(np.int32),
+            lost=self.lost[stays],
+            traits=tuple(np.array(self.traits)[stays].tolist()) if self.traits else (),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """All sides of one task. ``hash``: SHA-256 over everything in it."""
+    """All sides of one task. ``hash``: SHA-256 over everything in them. ``excluded``: what is in none, by reason."""
 
     task: Task
     spec: str
     sides: dict[Side, Examples]
     hash: str
+    excluded: Counter[str] = field(default_factory=Counter)
 
     def __getitem__(self, side: Side) -> Examples:
         return self.sides[side]
@@ -92,42 +117,95 @@ def side_of(person: str, split: SplitRecipe) -> Side:
     return Side.VALIDATE if drawn < split.held_out_share + split.validate_share else Side.TRAIN
 
 
-def assembled(task: Task, people: Iterable[PersonExamples], split: SplitRecipe) -> Dataset:
-    """The dataset of ``people``, whatever order they come in. Raises ``DatasetRefused`` when one side stays empty."""
+def assembled(
+    task: Task, people: Iterable[PersonExamples], split: SplitRecipe, excluded: Counter[str] | None = None
+) -> Dataset:
+    """The dataset of ``people``, whatever order they come in. ``excluded``: what was left out before, by reason.
+
+    Raises ``DatasetRefused`` when one side stays empty, when a target was taken from its own input, and when one
+    patient stands on two sides under two names. A single window that is on two sides is left out where it would be
+    learnt from.
+    """
+    members = [one for one in people if len(one)]
+    _refuse_told_by_input(task, members)
     by_side: dict[Side, list[PersonExamples]] = {side: [] for side in Side}
-    for one in people:
-        if len(one):
-            by_side[side_of(one.person, split)].append(one)
-    empty = [side for side, members in by_side.items() if not members]
+    for one in members:
+        by_side[side_of(one.person, split)].append(one)
+    left_out = _parted(task, by_side)
+    empty = [side for side, those in by_side.items() if not those]
     if empty:
         raise DatasetRefused(f"{task}: nobody to {' and '.join(empty)}: fetch the data sets or give --kafka an archive")
-    sides = {side: _joined(members) for side, members in by_side.items()}
-    return Dataset(task, SPEC[task], sides, _hash(task, sides))
+    sides = {side: _joined(those) for side, those in by_side.items()}
+    return Dataset(task, SPEC[task], sides, content_hash(task, sides), (excluded or Counter()) + left_out)
 
 
-def freeze(dataset: Dataset, folder: Path) -> Path:
-    """Writes ``<folder>/<task>/<hash>.npz`` and removes older ones of the task: the newest is the one compared on."""
-    path = folder / dataset.task / f"{dataset.hash}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for older in path.parent.glob("*.npz"):
-        if older != path:
-            older.unlink()
-    if not path.exists():
-        staged = path.with_suffix(".tmp")
-        with staged.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_flat(dataset.sides))
-        staged.replace(path)
-    return path
+def flat(sides: Mapping[Side, Examples]) -> dict[str, Array]:
+    """Everything in ``sides`` as named arrays."""
+    named: dict[str, Array] = {}
+    for side, examples in sides.items():
+        named[f"{side}.people"] = np.array(examples.people, dtype=np.str_)
+        for name in ("person", "target", "end_us", "lost"):
+            named[f"{side}.{name}"] = getattr(examples, name)
+        if examples.traits:
+            named[f"{side}.traits"] = np.array(examples.traits, dtype=np.str_)
+        named |= {f"{side}.{_INPUT}{name}": tensor for name, tensor in examples.inputs.items()}
+    return named
 
 
-def thaw(path: Path, task: Task) -> Dataset:
-    """A frozen dataset. Raises ``DatasetRefused`` when its content is not what its name says."""
-    with np.load(path, allow_pickle=False) as file:
-        sides = {side: _side(side, {name: file[name] for name in file.files}) for side in Side}
-    made = Dataset(task, SPEC[task], sides, _hash(task, sides))
-    if made.hash != path.stem:
-        raise DatasetRefused(f"frozen dataset {path.stem[:12]} was altered")
-    return made
+def unflat(side: Side, named: Mapping[str, Array]) -> Examples:
+    """One side of what ``flat`` gave."""
+    prefix = f"{side}.{_INPUT}"
+    return Examples(
+        people=tuple(named[f"{side}.people"].tolist()),
+        person=named[f"{side}.person"].astype(np.int32),
+        inputs={name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)},
+        target=named[f"{side}.target"],
+        end_us=named[f"{side}.end_us"].astype(np.int64),
+        lost=named[f"{side}.lost"].astype(np.int64),
+        traits=tuple(named[f"{side}.traits"].tolist()) if f"{side}.traits" in named else (),
+    )
+
+
+def content_hash(task: Task, sides: Mapping[Side, Examples]) -> str:
+    """SHA-256 over the task, its window spec and everything in ``sides``."""
+    digest = hashlib.sha256(f"{task} {SPEC[task]}\n".encode())
+    for name, tensor in sorted(flat(sides).items()):
+        little = np.ascontiguousarray(tensor)
+        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_told_by_input(task: Task, people: Iterable[PersonExamples]) -> None:
+    """A forecast whose truth was there before its window ended has nothing to foresee."""
+    if task is not Task.GLUCOSE:
+        return
+    told = sum(len(one) if len(one.truth_us) != len(one) else int((one.truth_us <= one.end_us).sum()) for one in people)
+    if told:
+        raise DatasetRefused(f"{task}: {told} targets are from inside their own windows")
+
+
+def _parted(task: Task, by_side: dict[Side, list[PersonExamples]]) -> Counter[str]:
+    """Takes windows that another side holds to the bit from the side that learns; the held-out side keeps all."""
+    taken: set[int] = set()
+    left_out: Counter[str] = Counter()
+    for side in (Side.HELD_OUT, Side.VALIDATE, Side.TRAIN):
+        prints = [marks(one.inputs[_TELLING[task]]) for one in by_side[side]]
+        elsewhere = np.fromiter(taken, np.uint64, len(taken))
+        kept = []
+        for one, own in zip(by_side[side], prints, strict=True):
+            twice = np.isin(own, elsewhere) & (own != FLAT)
+            if len(one) > 1 and twice.mean() > _SAME_PATIENT:
+                raise DatasetRefused(
+                    f"{task}: {twice.sum()} of {len(one)} windows of one who is to {side} are on another side too, "
+                    "under another name"
+                )
+            left_out[ON_TWO_SIDES] += int(twice.sum())
+            if not twice.all():
+                kept.append(one.of(np.flatnonzero(~twice)) if twice.any() else one)
+        by_side[side] = kept
+        taken.update(mark for own in prints for mark in own.tolist())
+    return +left_out
 
 
 def _joined(members: list[PersonExamples]) -> Examples:
@@ -153,37 +231,3 @@ def _joined(members: list[PersonExamples]) -> Examples:
 
 def _place(one: PersonExamples) -> tuple[int, bytes]:
     return int(one.end_us[0]), hashlib.sha256(np.ascontiguousarray(one.target).tobytes()).digest()
-
-
-def _flat(sides: dict[Side, Examples]) -> dict[str, Array]:
-    flat: dict[str, Array] = {}
-    for side, examples in sides.items():
-        flat[f"{side}.people"] = np.array(examples.people, dtype=np.str_)
-        for name in ("person", "target", "end_us", "lost"):
-            flat[f"{side}.{name}"] = getattr(examples, name)
-        if examples.traits:
-            flat[f"{side}.traits"] = np.array(examples.traits, dtype=np.str_)
-        flat |= {f"{side}.{_INPUT}{name}": tensor for name, tensor in examples.inputs.items()}
-    return flat
-
-
-def _side(side: Side, flat: dict[str, Array]) -> Examples:
-    prefix = f"{side}.{_INPUT}"
-    return Examples(
-        people=tuple(flat[f"{side}.people"].tolist()),
-        person=flat[f"{side}.person"].astype(np.int32),
-        inputs={name.removeprefix(prefix): tensor for name, tensor in flat.items() if name.startswith(prefix)},
-        target=flat[f"{side}.target"],
-        end_us=flat[f"{side}.end_us"].astype(np.int64),
-        lost=flat[f"{side}.lost"].astype(np.int64),
-        traits=tuple(flat[f"{side}.traits"].tolist()) if f"{side}.traits" in flat else (),
-    )
-
-
-def _hash(task: Task, sides: dict[Side, Examples]) -> str:
-    digest = hashlib.sha256(f"{task} {SPEC[task]}\n".encode())
-    for name, tensor in sorted(_flat(sides).items()):
-        little = np.ascontiguousarray(tensor)
-        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
-        digest.update(little.tobytes())
-    return digest.hexdigest()

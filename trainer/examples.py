@@ -5,9 +5,9 @@ Axes: N examples, P people.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ from trainer.corpus.archive import Archive, ArchivedWindow
 from trainer.corpus.ecg import START_US, EcgRecord
 from trainer.corpus.glucose import GlucosePerson
 from trainer.corpus.imaging import GreyImages
-from trainer.labels import BEAT_CLASSES, LEFT_OUT, PACED, beat_targets, class_of, future_mg_dl
+from trainer.labels import BEAT_CLASSES, LEFT_OUT, PACED, beat_targets, class_of, first_truth_us, future_mg_dl
+from trainer.pseudonyms import Pseudonyms
 from vitals.findings import BEAT_AFTER_R_US, FORECAST_HORIZONS_MIN, Task, Verdict
 from vitals.units import US_PER_S
 from vitals.windows import ecg, glucose, image
@@ -36,8 +37,20 @@ SPEC: Final[dict[Task, str]] = {
 WARD: Final = "ward/"
 """How the pseudonyms of people who are in no public set begin."""
 
+NOT_BELIEVED: Final = "signal not believed"
+EC57: Final = "left out by EC57 (flutter, paced)"
+NO_FUTURE: Final = "future not known"
+SPARED: Final = "more than the recipe takes"
+OTHER_SPEC: Final = "window of another spec"
+NO_LABEL: Final = "no label"
+NO_SUCH_CLASS: Final = "label that is no class of the task"
+ERASED: Final = "erased"
+"""Why a window became no example."""
+
 _CHUNK_S: Final = 1
 _CHUNKS_PER_CALL: Final = 120
+FLAT: Final = np.uint64(0)
+"""The fingerprint of windows that are too flat to tell anybody by."""
 _FLAT: Final = 0.02
 """Standard deviation of a window below which two people may well have the same one."""
 _BELIEVED: Final = int(Verdict.POOR)
@@ -50,7 +63,9 @@ class PersonExamples:
     ``inputs``: the network's named tensors, [N, …]. ``target``: int64[N] class (or ``NO_BEAT``), or float32[N, 12]
     glucose in mg/dL at each horizon, NaN where it is not known. ``end_us``: int64[N]. ``lost``: int64[K], reference
     beats of each class that became no window. ``prints``: uint64[…], ``fingerprints`` of all windows of this person,
-    chosen here or not. ``traits``: what is known of them, ``age=60-69;sex=f;lead=MLII``; empty where it is nothing.
+    chosen here or not. ``truth_us``: int64[N], of forecasts: when the first reading was taken that the target leans on.
+    ``excluded``: windows that became no example, by reason.
+    ``traits``: what is known of them, ``age=60-69;sex=f;lead=MLII``; empty where it is nothing.
     """
 
     person: str
@@ -59,10 +74,18 @@ class PersonExamples:
     end_us: Ints = field(repr=False)
     lost: Ints = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
     prints: npt.NDArray[np.uint64] = field(repr=False, default_factory=lambda: np.zeros(0, np.uint64))
+    truth_us: Ints = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
+    excluded: Counter[str] = field(default_factory=Counter)
     traits: str = field(repr=False, default="")
 
     def __len__(self) -> int:
         return len(self.end_us)
+
+    def of(self, rows: Ints) -> PersonExamples:
+        """The examples at ``rows``; what is known of the whole person stays."""
+        inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
+        truth_us = self.truth_us[rows] if len(self.truth_us) else self.truth_us
+        return replace(self, inputs=inputs, target=self.target[rows], end_us=self.end_us[rows], truth_us=truth_us)
 
 
 def of_ecg(record: EcgRecord) -> PersonExamples:
@@ -94,7 +117,8 @@ def of_ecg(record: EcgRecord) -> PersonExamples:
     target, lost = beat_targets(end_us - BEAT_AFTER_R_US, record.beat_us, record.symbol, paced=record.person in PACED)
     disbelieved = (verdict > _BELIEVED) & (target >= 0)  # the live path says nothing of these: as good as undetected
     lost += np.bincount(target[disbelieved], minlength=len(BEAT_CLASSES))
-    kept = (target != LEFT_OUT) & (verdict <= _BELIEVED)
+    taught, believed = target != LEFT_OUT, verdict <= _BELIEVED
+    kept = taught & believed
     inputs: dict[str, Array] = {"ecg_mv": ecg_mv[kept], "context": context[kept]}
     return PersonExamples(
         record.person,
@@ -102,6 +126,7 @@ def of_ecg(record: EcgRecord) -> PersonExamples:
         target[kept].astype(np.int64),
         end_us[kept],
         lost.astype(np.int64),
+        excluded=_counted({EC57: (~taught).sum(), NOT_BELIEVED: (taught & ~believed).sum()}),
         traits=record.traits,
     )
 
@@ -113,7 +138,8 @@ def of_glucose(person: GlucosePerson, max_windows: int = 0) -> PersonExamples:
     step = windows.advance(np.repeat(row, len(person.time_us)), person.time_us, person.glucose_mg_dl)
     taken = step.outcome == int(glucose.Outcome.TAKEN)
     target = future_mg_dl(step.end_us, person.time_us[taken], person.glucose_mg_dl[taken].astype(np.float64))
-    usable = np.flatnonzero((step.verdict <= _BELIEVED) & ~np.isnan(target).all(axis=1))
+    believed, known = step.verdict <= _BELIEVED, ~np.isnan(target).all(axis=1)
+    usable = np.flatnonzero(believed & known)
     chosen = evenly(usable, max_windows)
     return PersonExamples(
         person.person,
@@ -121,6 +147,14 @@ def of_glucose(person: GlucosePerson, max_windows: int = 0) -> PersonExamples:
         target[chosen],
         step.end_us[chosen],
         prints=fingerprints(step.glucose[usable]),
+        truth_us=first_truth_us(step.end_us[chosen], person.time_us[taken]),
+        excluded=_counted(
+            {
+                NOT_BELIEVED: (~believed).sum(),
+                NO_FUTURE: (believed & ~known).sum(),
+                SPARED: len(usable) - len(chosen),
+            }
+        ),
     )
 
 
@@ -133,32 +167,55 @@ def of_images(images: GreyImages) -> Iterator[PersonExamples]:
         )
 
 
-def of_archive(archive: Archive, task: Task, max_windows: int = 0) -> Iterator[PersonExamples]:
-    """What the archive holds of ``task``: labelled windows; for glucose, windows whose future other windows tell."""
-    fitting = sorted((w for w in archive.windows if w.spec == SPEC[task]), key=lambda w: (w.patient, w.end_us))
-    for patient, group in groupby(fitting, key=lambda w: w.patient):
-        of_patient = list(group)
+def of_archive(
+    archive: Archive, task: Task, pseudonyms: Pseudonyms, *, max_windows: int = 0, erased: Collection[str] = ()
+) -> Iterator[PersonExamples]:
+    """What the archive holds of ``task``: labelled windows; for glucose, windows whose future other windows tell.
+
+    People leave it under their pseudonyms, at times shifted by their own constant; those in ``erased`` (pseudonyms too)
+    not at all.
+    """
+    of_everyone = sorted(archive.windows, key=lambda w: (w.patient, w.end_us))
+    for patient, group in groupby(of_everyone, key=lambda w: w.patient):
+        every = list(group)
+        fitting = [window for window in every if window.spec == SPEC[task]]
+        name = person_of(patient, pseudonyms)
+        if name in erased:
+            yield _nothing(name, task, Counter({ERASED: len(every)}))
+            continue
         if task is Task.GLUCOSE:
-            made = _forecast_examples(person_of(patient), of_patient, max_windows)
+            made = _forecast_examples(name, fitting, max_windows)
         else:
-            made = _labelled_examples(person_of(patient), of_patient, archive, task)
-        if len(made):
-            yield made
+            made = _labelled_examples(name, fitting, archive, task)
+        shift_us = pseudonyms.shift_us(patient)
+        yield replace(
+            made,
+            end_us=made.end_us + shift_us,
+            truth_us=made.truth_us + shift_us,
+            excluded=made.excluded + _counted({OTHER_SPEC: len(every) - len(fitting)}),
+        )
 
 
-def person_of(patient: str) -> str:
-    """A pseudonym for a patient id: datasets are kept on disk."""
-    return f"{WARD}{hashlib.sha256(patient.encode()).hexdigest()[:16]}"
+def person_of(patient: str, pseudonyms: Pseudonyms) -> str:
+    """The name of a patient in datasets, which are kept on disk."""
+    return f"{WARD}{pseudonyms.name(patient)}"
 
 
 def fingerprints(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     """uint64[…]: a number for each of ``windows`` [N, …] that is not nearly flat; equal windows have equal numbers."""
-    rows = windows.reshape(len(windows), -1)
-    telling = np.ascontiguousarray(rows[rows.std(axis=1) > _FLAT]).view(np.uint32).astype(np.uint64)
+    every = marks(windows)
+    telling: npt.NDArray[np.uint64] = every[every != FLAT]
+    return telling
+
+
+def marks(windows: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    """uint64[N]: the fingerprint of each of ``windows`` [N, …], ``FLAT`` for those that could be anybody's."""
+    rows = np.ascontiguousarray(windows.reshape(len(windows), -1))
     factors = np.random.default_rng(0).integers(1, 2**63, rows.shape[1], dtype=np.uint64) | np.uint64(1)
     with np.errstate(over="ignore"):
-        prints: npt.NDArray[np.uint64] = (telling * factors).sum(axis=1, dtype=np.uint64)
-    return prints
+        made: npt.NDArray[np.uint64] = (rows.view(np.uint32).astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64)
+    made[rows.std(axis=1) <= _FLAT] = FLAT
+    return made
 
 
 def evenly(indices: Ints, at_most: int) -> Ints:
@@ -169,26 +226,25 @@ def evenly(indices: Ints, at_most: int) -> Ints:
 
 
 def _labelled_examples(person: str, windows: Sequence[ArchivedWindow], archive: Archive, task: Task) -> PersonExamples:
-    labelled = [
-        (window, target)
-        for window in windows
-        if (word := archive.label.get((window.patient, window.end_us))) is not None
-        and (target := class_of(task, word)) is not None
-    ]
-    lost = np.zeros(len(BEAT_CLASSES) if task is Task.ECG_BEAT else 0, np.int64)
+    words = [archive.label.get((window.patient, window.end_us)) for window in windows]
+    targets = [None if word is None else class_of(task, word) for word in words]
+    labelled = [(window, target) for window, target in zip(windows, targets, strict=True) if target is not None]
     inputs = _stacked([window for window, _ in labelled])
     return PersonExamples(
         person,
         inputs,
         np.array([target for _, target in labelled], dtype=np.int64),
         np.array([window.end_us for window, _ in labelled], dtype=np.int64),
-        lost,
+        _no_lost(task),
         prints=fingerprints(inputs["image"]) if "image" in inputs else np.zeros(0, np.uint64),
+        excluded=_counted({NO_LABEL: words.count(None), NO_SUCH_CLASS: len(words) - words.count(None) - len(labelled)}),
     )
 
 
 def _forecast_examples(person: str, windows: Sequence[ArchivedWindow], max_windows: int) -> PersonExamples:
     """Every window also tells what the readings of its last four hours were: together they are the later truth."""
+    if not windows:
+        return _nothing(person, Task.GLUCOSE, Counter())
     ago_us = np.arange(glucose.STEPS - 1, -1, -1, dtype=np.int64) * glucose.STEP_US
     told: dict[int, float] = {}
     for window in windows:
@@ -198,7 +254,8 @@ def _forecast_examples(person: str, windows: Sequence[ArchivedWindow], max_windo
     time_us = np.array(sorted(told), dtype=np.int64)
     end_us = np.array([window.end_us for window in windows], dtype=np.int64)
     target = future_mg_dl(end_us, time_us, np.array([told[t] for t in time_us.tolist()]))
-    usable = evenly(np.flatnonzero(~np.isnan(target).all(axis=1)), max_windows)
+    known = np.flatnonzero(~np.isnan(target).all(axis=1))
+    usable = evenly(known, max_windows)
     every = _stacked(windows)
     return PersonExamples(
         person,
@@ -206,9 +263,24 @@ def _forecast_examples(person: str, windows: Sequence[ArchivedWindow], max_windo
         target[usable].reshape(-1, len(FORECAST_HORIZONS_MIN)),
         end_us[usable],
         prints=fingerprints(every["glucose"]),
+        truth_us=first_truth_us(end_us[usable], time_us),
+        excluded=_counted({NO_FUTURE: len(windows) - len(known), SPARED: len(known) - len(usable)}),
     )
+
+
+def _nothing(person: str, task: Task, excluded: Counter[str]) -> PersonExamples:
+    none = np.zeros(0, np.int64)
+    return PersonExamples(person, {}, none, none, _no_lost(task), excluded=excluded)
+
+
+def _no_lost(task: Task) -> Ints:
+    return np.zeros(len(BEAT_CLASSES) if task is Task.ECG_BEAT else 0, np.int64)
 
 
 def _stacked(windows: Sequence[ArchivedWindow]) -> dict[str, Array]:
     names = windows[0].inputs if windows else ()
     return {name: np.stack([window.inputs[name] for window in windows]) for name in names}
+
+
+def _counted(reasons: Mapping[str, int | np.integer[Any]]) -> Counter[str]:
+    return Counter({reason: int(n) for reason, n in reasons.items() if n})

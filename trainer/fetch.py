@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -122,7 +123,10 @@ def fetch(tasks: Iterable[Task], data: Path, sets: Sequence[RemoteSet] = SETS) -
         except OSError as error:
             failures.append(f"{remote.sums_url}: {_reason(error)}")
             continue
-        for file in tqdm(missing, desc=f"{remote.files[0].path.partition('/')[0]} ({remote.licence})", disable=None):
+        if missing:
+            folder = missing[0].path.partition("/")[0]
+            sys.stderr.write(f"{folder}: {len(missing)} files, licence {remote.licence}\n")
+        for file in missing:
             name = urllib.parse.urlsplit(file.url).path.rpartition("/")[2]
             try:
                 _download(file.url, data / file.path, file.checksum or sums.get(name, ""))
@@ -163,11 +167,19 @@ def _append(url: str, part: Path, have: int) -> None:
     headers = {"Range": f"bytes={have}-"} if have else {}
     with _opened(url, headers) as answer:
         goes_on = have and answer.status == HTTPStatus.PARTIAL_CONTENT
-        with part.open("ab" if goes_on else "wb") as file:
+        begin = have if goes_on else 0
+        length = answer.headers.get("Content-Length")
+        whole = None if length is None else int(length) + begin
+        with (
+            part.open("ab" if goes_on else "wb") as file,
+            tqdm(
+                desc=part.stem, total=whole, initial=begin, unit="B", unit_scale=True, leave=False, disable=None
+            ) as bar,
+        ):
             for block in _blocks(answer):
                 file.write(block)
-        stated = answer.headers.get("Content-Length")
-    if stated is not None and part.stat().st_size != int(stated) + (have if goes_on else 0):
+                bar.update(len(block))
+    if whole is not None and part.stat().st_size != whole:
         raise OSError("the connection ended early; run it again to go on")
 
 

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
-from trainer.config import LABELS_TOPIC, WINDOWS_TOPIC, CorpusRecipe
+from trainer import erased, pseudonyms
+from trainer.config import LABELS_TOPIC, WINDOWS_TOPIC, CorpusRecipe, Places
 from trainer.corpus import ecg, glucose, imaging
 from trainer.corpus.archive import archive
+from trainer.corpus.sources import Source, sources
 from trainer.examples import PersonExamples, of_archive, of_ecg, of_glucose, of_images
 from trainer.replays import recognised
 from vitals.findings import Task
 
 
-def gathered(task: Task, data: Path, kafka: str | None, recipe: CorpusRecipe) -> list[PersonExamples]:
-    """Everybody's examples. Raises ``Fault`` when ``kafka`` is named and cannot be read."""
-    public = list(tqdm(_public(task, data, recipe), desc=f"{task} windows", unit=" people", disable=None))
-    if kafka is None:
-        return public
-    ward = of_archive(archive(kafka, task, WINDOWS_TOPIC, LABELS_TOPIC), task, recipe.max_windows_per_person)
-    return public + recognised(ward, public)
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Everybody's examples. ``excluded``: what became none, by reason; ``sources``: the public files read."""
+
+    people: list[PersonExamples] = field(repr=False)
+    excluded: Counter[str]
+    sources: list[Source] = field(repr=False)
+
+
+def gathered(task: Task, places: Places, kafka: str | None, recipe: CorpusRecipe) -> Corpus:
+    """The corpus of ``task``. Raises ``Fault`` when ``kafka`` is named and cannot be read."""
+    public = list(tqdm(_public(task, places.data, recipe), desc=f"{task} windows", unit=" people", disable=None))
+    people, excluded = public, Counter[str]()
+    if kafka is not None:
+        read = archive(kafka, task, WINDOWS_TOPIC, LABELS_TOPIC)
+        ward = of_archive(
+            read,
+            task,
+            pseudonyms.kept_in(places.state),
+            max_windows=recipe.max_windows_per_person,
+            erased=erased.people(places.state),
+        )
+        people, excluded = public + recognised(ward, public), read.excluded
+    return Corpus(people, sum((one.excluded for one in people), excluded), sources(task, places.data))
 
 
 def _public(task: Task, data: Path, recipe: CorpusRecipe) -> Iterator[PersonExamples]:

@@ -5,11 +5,13 @@ Class order is the order of the probability columns of the finding (``vitals.fin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from vitals.conditions import Condition
 from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, Task
 from vitals.units import S_PER_MIN, US_PER_MS, US_PER_S
 
@@ -33,8 +35,14 @@ LEFT_OUT: Final = -2
 PACED: Final = frozenset({"mitdb/102", "mitdb/104", "mitdb/107", "mitdb/217"})
 """EC57 leaves these out. Here their paced beats teach Q, and nothing else of them teaches anything."""
 
-SAME_PERSON: Final = {"mitdb/202": "mitdb/201"}
-"""Records 201 and 202 of MIT-BIH are of one man (its own directory of records)."""
+SAME_PERSON: Final = {
+    "mitdb/202": "mitdb/201",
+    "cgm_glucobench/colas/18": "cgm_glucobench/colas/17",
+    "cgm_glucose_ml/T1D-UOM/UoMGlucose2303": "cgm_glucose_ml/T1D-UOM/UoMGlucose2304",
+}
+"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). Of the
+two people of Colas every window is the same to the bit, of those of T1D-UOM nine in ten of the smaller set: whatever
+happened at their publishers, one must not be learnt from where the other is judged by."""
 
 MATCH_US: Final = 150 * US_PER_MS
 """EC57: a detection within 150 ms of a reference beat is that beat."""
@@ -44,6 +52,41 @@ BRIDGE_US: Final = 20 * S_PER_MIN * US_PER_S
 
 LIMITS_MG_DL: Final = tuple(float(limit.rpartition("_")[2]) for limit in FORECAST_LIMITS)
 LIMIT_IS_UPPER: Final = tuple(limit.startswith("above") for limit in FORECAST_LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmWindows:
+    """What a judged alarm says of the windows that it came from: those that ended up to ``before_us`` before its onset.
+
+    ``called``: of these only the windows that the network held most likely to be of this class; None for all.
+    ``true``, ``false``: what they are when the alarm was; None where that names no class. Of a false run of
+    ventricular beats nobody has said what the beats were. A true alarm that called for nothing ("not-actionable") says
+    that the alarm was not worth it, which is about its limit, and nothing of its windows.
+    """
+
+    task: Task
+    called: int | None
+    before_us: int
+    true: str
+    false: str | None
+
+    def word(self, judgement: str) -> str | None:
+        """The label of the windows, None where the judgement names no class."""
+        return {"true": self.true, "false": self.false}.get(judgement)
+
+    def covers(self, end_us: int, onset_us: int) -> bool:
+        """Whether a window that ended at ``end_us`` is one that an alarm of ``onset_us`` came from."""
+        return onset_us - self.before_us <= end_us <= onset_us
+
+
+OF_ALARM: Final[dict[Condition, AlarmWindows]] = {
+    Condition.PNEUMONIA_SUSPECTED: AlarmWindows(Task.PNEUMONIA, None, 0, "pneumonia", "normal"),
+    Condition.BREAST_MALIGNANCY_SUSPECTED: AlarmWindows(Task.BREAST, None, 0, "malignant", "benign"),
+    # five beats faster than 100/min, three in a row at any rate: such an alarm begins with the last of them
+    Condition.VENTRICULAR_TACHYCARDIA: AlarmWindows(Task.ECG_BEAT, 2, 4 * 600 * US_PER_MS, "v", None),
+    Condition.PVC_RUN: AlarmWindows(Task.ECG_BEAT, 2, 3 * US_PER_S, "v", None),
+}
+"""Alarms of models whose judgement is a label. Glucose alarms are not among them: the later readings tell the truth."""
 
 
 def matched(
@@ -125,6 +168,13 @@ def future_mg_dl(
     exact = inside & (time_us[hi] == wanted_us)
     value = np.where(exact, glucose_mg_dl[hi], value)
     return np.where(known | exact, value, np.nan).astype(np.float32).reshape(len(end_us), len(FORECAST_HORIZONS_MIN))
+
+
+def first_truth_us(end_us: npt.NDArray[np.int64], time_us: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """int64[n]: the first reading after each window's end, on which its target leans; the end itself where none is."""
+    after = np.searchsorted(time_us, end_us, side="right")
+    known = after < len(time_us)
+    return np.where(known, time_us[np.minimum(after, len(time_us) - 1)], end_us).astype(np.int64)
 
 
 def limit_crossed(future_nh: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

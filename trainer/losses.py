@@ -38,9 +38,9 @@ def loss(task: Task, outputs: tuple[torch.Tensor, ...], target: torch.Tensor) ->
     value_bh = torch.nan_to_num(target)
     square = ((mean_bh - value_bh)[known_bh] / SCALE_MG_DL).square().mean()
     above_bhq = (value_bh[:, :, None] - quantiles_bhq) / SCALE_MG_DL
-    levels = torch.from_numpy(_LEVELS).to(above_bhq.dtype)
+    levels = torch.from_numpy(_LEVELS).to(above_bhq)
     pinball = torch.maximum(levels * above_bhq, (levels - 1.0) * above_bhq)[known_bh].mean()
-    crossed_bhl = torch.nan_to_num(torch.from_numpy(limit_crossed(target.numpy())))
+    crossed_bhl = torch.nan_to_num(torch.from_numpy(limit_crossed(target.cpu().numpy()))).to(target.device)
     limits = functional.binary_cross_entropy_with_logits(limits_bhl[known_bh], crossed_bhl[known_bh])
     return square + _PINBALL_SHARE * pinball + _LIMITS_SHARE * limits
 

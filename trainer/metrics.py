@@ -1,4 +1,4 @@
-"""What Prometheus is told of training: read from the runs that were kept, each time it asks. One table, all gauges."""
+"""What Prometheus is told of training: read from what was kept, each time it asks. One table, all gauges."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from trainer import runs
 from trainer.config import TRAINED_TASKS
 from trainer.evaluate import MAIN_MEASURE, Evaluation
+from trainer.journal import Journal, Outcome
 from trainer.runs import Run
 from vitals.findings import Task
 from vitals.units import US_PER_S
@@ -25,6 +26,14 @@ TABLE: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "wardwatch_trainer_last_release_timestamp_seconds": (
         ("task",),
         "when one last passed the gate, 0 before the first",
+    ),
+    "wardwatch_trainer_turn_began_timestamp_seconds": (
+        ("task",),
+        "when the turn under way began (or the one that was killed last), 0 when none is",
+    ),
+    "wardwatch_trainer_turns_in_a_row": (
+        ("task", "ended"),
+        "how many of the newest turns all ended so: released, refused (by the gate), failed, interrupted",
     ),
     "wardwatch_trainer_run_seconds": (("task",), "how long the newest run took"),
     "wardwatch_trainer_gate_refused": (("task", "rule"), "1 where the newest run was refused by this rule, else 0"),
@@ -42,7 +51,7 @@ _Sample = tuple[str, tuple[str, ...], float]
 
 
 class RunsKept(Collector):
-    """The runs under ``state``. ``model`` is ``challenger`` or ``champion``."""
+    """The runs and the turns under ``state``. ``model`` is ``challenger`` or ``champion``."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -67,6 +76,11 @@ def _of_task(state: Path, task: Task) -> Iterator[_Sample]:
     released = next((run for run in runs.kept(state, task) if run.bundle), None)
     for name, run in (("last_run", newest), ("last_release", released)):
         yield f"{name}_timestamp_seconds", (task,), run.ended_us / US_PER_S if run is not None else 0.0
+    journal = Journal(state, task)
+    under_way = journal.under_way()
+    yield "turn_began_timestamp_seconds", (task,), 0.0 if under_way is None else under_way.began_us / US_PER_S
+    for outcome in Outcome:
+        yield "turns_in_a_row", (task, outcome), float(journal.in_a_row(outcome))
     if newest is not None:
         yield from _of_run(newest)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +10,8 @@ import msgspec
 
 from trainer.config import Recipe
 from trainer.evaluate import Evaluation, without_draws
+from trainer.fit import Epoch
 from trainer.gate import Verdict
-from trainer.train import Epoch
 from vitals.findings import Task
 
 _FOLDER: Final = "runs"
@@ -57,6 +57,31 @@ def kept(state: Path, task: Task) -> Iterator[Run]:
         yield msgspec.json.decode(path.read_bytes(), type=Run)
 
 
+def prune(state: Path, task: Task, keep_newest: int) -> None:
+    """Removes all but the newest runs of ``task``."""
+    for path in sorted((state / _FOLDER / task).glob("*.json"), reverse=True)[keep_newest:]:
+        path.unlink()
+
+
+def forget(state: Path, task: Task, people: Collection[str]) -> None:
+    """Removes the figures of ``people`` from every run of ``task``."""
+    for run in list(kept(state, task)):
+        slim = msgspec.structs.replace(
+            run,
+            challenger=_without(run.challenger, people),
+            champion=None if run.champion is None else _without(run.champion, people),
+        )
+        if slim != run:
+            keep(slim, state)
+
+
 def newest(state: Path, task: Task) -> Run | None:
     """The last run of ``task``, None before the first."""
     return next(kept(state, task), None)
+
+
+def _without(made: Evaluation, people: Collection[str]) -> Evaluation:
+    rest = {name: value for name, value in made.per_person.items() if name not in people}
+    if len(rest) == len(made.per_person):
+        return made
+    return msgspec.structs.replace(made, per_person=rest, pictures=None)

@@ -6,6 +6,7 @@ little-endian. Patient ids stand in fields only: no struct here shows one in its
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -157,6 +158,51 @@ class ModelRelease(Wire, frozen=True, tag="release", tag_field="type"):
     when_us: int
     action: Literal["promote", "rollback"]
     report: str
+
+
+class GateVerdict(Wire, frozen=True, tag="gate", tag_field="type"):
+    """How the newest turn of a task ended at the gate. ``why``: what made it due; ``bundle``: what was released.
+
+    ``champion``: what served meanwhile, empty when nothing did; ``refused``: of a model that was kept out, each rule
+    that did, with the figures it looked at.
+    """
+
+    task: str
+    when_us: int
+    why: Text
+    bundle: str
+    champion: str
+    refused: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=100)]
+
+
+class DriftKind(enum.StrEnum):
+    """What has changed. The unit of a notice's ``magnitude`` stands behind each."""
+
+    GAIN = "gain"  # the factor by which all leads grew or shrank
+    LEADS = "leads"  # leads changed places or sign: the share of the signal that this explains, 0 to 1
+    MAINS = "mains"  # amplitude of the line frequency that came, microvolts in the signal as the networks see it
+    BIAS = "bias"  # the step, mg/dL
+    ANSWERS = "answers"  # population stability index beside the answers before
+    PRECISION = "precision"  # the share of a condition's alarms that staff call true, less what it was before
+
+
+class DriftNotice(Wire, frozen=True, tag="drift", tag_field="type"):
+    """What comes in, or what is said of it, is no longer what it was (``began``), or has settled since (``ended``).
+
+    ``scope`` bed: one patient's stream beside its own past, keyed by patient. ward: everybody's answers of one task, or
+    the alarms of one condition (``task`` names it), keyed by that, ``patient`` empty. ``when_us``: event time at which
+    it was known; ``since_us``: when it began as far as can be told, the same in both notices of one change of a bed.
+    """
+
+    patient: Text
+    stream: Literal["ecg", "glucose", "imaging"]
+    task: Text
+    kind: DriftKind
+    scope: Literal["bed", "ward"]
+    event: Literal["began", "ended"]
+    when_us: int
+    since_us: int
+    magnitude: float
 
 
 class Command(Wire, frozen=True, tag="command", tag_field="type"):

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Self
@@ -27,9 +27,9 @@ CLOCK_AHEAD_S: Final = 86_400
 
 
 class DemoWorker:
-    """Runs from ``__enter__`` to ``__exit__``; what it says goes to ``log``."""
+    """Runs from ``__enter__`` to ``__exit__``; what it says goes to ``log``. ``told``: further settings."""
 
-    def __init__(self, bootstrap: str, port: int) -> None:
+    def __init__(self, bootstrap: str, port: int, told: Mapping[str, str] | None = None) -> None:
         self.address = f"http://{_HOST}:{port}"
         self.log = Path(os.environ.get("WARDWATCH_STATE", ".wardwatch")) / "demo-worker.log"
         self._told = {
@@ -39,6 +39,7 @@ class DemoWorker:
             "WARDWATCH_HTTP_PORT": str(port),
             "WARDWATCH_WORKER_ID": f"demo-{os.getpid()}",
             "WARDWATCH_CLOCK_AHEAD_S": str(CLOCK_AHEAD_S),
+            **(told or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._output: IO[bytes] | None = None

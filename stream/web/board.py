@@ -3,6 +3,7 @@
     ecg.v1 ──── TraceReader ─► Traces ─┐
     findings.v1 ─ Reader ─┐            ├─► Viewer (one a browser) ─► WebSocket /live
     risk.v1 ───── Reader ─┼─► Ward ────┘
+    gate.v1 ───── Reader ─┤
     alerts.v1 ─── Reader ─┘                 POST /api/… ─► CommandDesk ─► commands.v1
     imaging.v1 ── Reader ─► Pictures ─► GET /api/image      strips.v1 ── Reader ─► Frozen ─► GET /api/alarm/ID
 
@@ -42,7 +43,7 @@ from vitals import codec
 from vitals.alerts import AlertTransition
 from vitals.clock import Clock
 from vitals.errors import Fault
-from vitals.events import Record
+from vitals.events import GateVerdict, Record
 from vitals.findings import Findings, Task
 from vitals.risk import RiskBatch
 from vitals.unit import FACTORY, Unit
@@ -61,6 +62,7 @@ _LIVE_S: Final = 90.0
 _FINDINGS_S: Final = 6 * 3600.0
 _RISK_S: Final = 900.0
 _ALERTS_S: Final = 72 * 3600.0
+_GATE_S: Final = 30 * 86_400.0
 _MOST: Final = 4000
 """Records of a partition that are read back: a board stands within seconds, whatever the size of the ward."""
 
@@ -152,6 +154,7 @@ class BoardServer:
             self._reader(Topic.RISK, self._take_risks, "risk past", _RISK_S, only_before_s=_LIVE_S),
             self._reader(Topic.STRIPS, self._take_strip, "strips", _ALERTS_S, most=_STRIPS),
             self._reader(Topic.IMAGING, self._take_image, "images", _IMAGES_S, most=_IMAGES),
+            self._reader(Topic.GATE, self._take_gate, "gate", _GATE_S),
             TraceReader(self._kafka, self.traces, self._report("ecg"), self._clock),
         ]
         for reader in self._readers:
@@ -196,6 +199,9 @@ class BoardServer:
 
     def _take_strip(self, record: Taken) -> None:
         self.frozen.take(record.value, record.content_type)
+
+    def _take_gate(self, record: Taken) -> None:
+        self.ward.take_gate(codec.decode(GateVerdict, record.value, record.content_type))
 
     def _take_image(self, record: Taken) -> None:
         at_ms = record.arrived_us // 1000

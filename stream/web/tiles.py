@@ -165,6 +165,16 @@ class EngineShown(Shown, frozen=True):
     model: str
 
 
+class GateShown(Shown, frozen=True):
+    """How the newest training of a task ended. ``bundle``: what was let in, empty when ``refused`` says why not."""
+
+    task: str
+    when_us: int
+    why: str
+    bundle: str
+    refused: list[str]
+
+
 class WardFrame(Shown, frozen=True, tag="ward", tag_field="type"):
     """Which beds are on the page, and what concerns all of them. ``alarms`` is the worst of ``alarmTotal``."""
 
@@ -179,6 +189,7 @@ class WardFrame(Shown, frozen=True, tag="ward", tag_field="type"):
     alarm_total: int
     feeds: list[FeedShown]
     engines: list[EngineShown]
+    gate: list[GateShown]
 
 
 class BedsFrame(Shown, frozen=True, tag="beds", tag_field="type"):

@@ -15,6 +15,7 @@ from stream.web.alarmlist import AlarmList
 from stream.web.beds import INPUTS, Beds, Section, natural_key
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import Clock
+from vitals.events import GateVerdict
 from vitals.findings import Findings, Verdict
 from vitals.limits import Limit
 from vitals.risk import Band, InputState, RiskBatch
@@ -48,6 +49,7 @@ class Ward:
         self._named = -1
         self._refused: dict[str, int] = {}
         self._feeds: dict[str, str] = {}
+        self._gate: dict[str, GateVerdict] = {}
 
     def take_findings(self, findings: Findings, arrived_us: int) -> None:
         """One record of ``findings.v1``."""
@@ -74,6 +76,13 @@ class Ward:
             if row >= 0:
                 self._urgency[row] = alarmlist.urgency(self._alarms.of(step.patient))
                 self._beds.touch(np.array([row]), Section.ALARMS)
+
+    def take_gate(self, verdict: GateVerdict) -> None:
+        """One record of ``gate.v1``; the newest of a task counts."""
+        with self._lock:
+            known = self._gate.get(verdict.task)
+            if known is None or verdict.when_us >= known.when_us:
+                self._gate[verdict.task] = verdict
 
     def feed(self, name: str, state: str, refused: int = 0) -> None:
         """How a reader is doing; ``refused`` records could not be used since it last said so."""
@@ -123,6 +132,10 @@ class Ward:
                 alarm_total=len(alarms),
                 feeds=[tiles.FeedShown(n, s, self._refused.get(n, 0)) for n, s in sorted(self._feeds.items())],
                 engines=[tiles.EngineShown(t, e, m) for t, (e, m) in sorted(self._beds.engines.items())],
+                gate=[
+                    tiles.GateShown(task, one.when_us, one.why, one.bundle, one.refused)
+                    for task, one in sorted(self._gate.items())
+                ],
             )
             return frame, [self._beds.names[row] for row in shown]
 

@@ -15,6 +15,7 @@ from stream.metrics import TABLE
 from stream.topics import Topic
 from tests.support.promql import OF_THE_SCRAPE, exported, groupings, selectors
 from tests.support.tools import said_by
+from trainer.journal import Outcome
 from trainer.metrics import TABLE as TRAINER_TABLE
 from vitals.conditions import Kind, Priority
 from vitals.errors import Reason
@@ -35,6 +36,7 @@ WORDS: dict[str, frozenset[str]] = {
     "stream": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "rung": frozenset({"tensorrt", "onnx-cuda", "onnx-cpu", "rules"}),
     "job": frozenset({"worker", "self-test", "strips", "trainer"}),
+    "ended": frozenset(Outcome),
 }
 """The words that the service writes into a label, where they are a closed set."""
 

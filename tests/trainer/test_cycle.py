@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
 from pathlib import Path
 
@@ -11,29 +13,23 @@ import pytest
 
 from models.registry import Registry
 from models.spec import CARD_FILE
+from tests.trainer.small import NOW_US, small, world
 from tests.trainer.synthetic import breast_set, glucose_table
-from trainer import runs
+from trainer import erased, runs
 from trainer.__main__ import main
-from trainer.config import Places, Recipe, recipe
+from trainer.config import Places, recipe
 from trainer.cycle import cycle, said_by_bundle
-from trainer.dataset import Side, thaw
+from trainer.dataset import Side
+from trainer.fit import Epoch
+from trainer.frozen import manifests, thaw
+from trainer.journal import Journal
+from trainer.lock import one_at_a_time
 from trainer.report import page
 from trainer.runs import Run
 from vitals.clock import ManualClock
 from vitals.findings import Task
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
-
-NOW_US = 1_800_000_000_000_000
-
-
-def small(task: Task = Task.BREAST, **changed: object) -> Recipe:
-    short = {"epochs": 4, "patience": 4, "draws_per_epoch": 0, "bootstrap": 60, "learning_rate": 4e-3}
-    return msgspec.structs.replace(recipe(task), **(short | changed))
-
-
-def world(folder: Path) -> Places:
-    return Places(data=folder / "data", state=folder / "state", registry=folder / "registry", bundles=folder / "none")
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +112,53 @@ def test_a_worse_challenger_is_refused_and_the_champion_stays(first: tuple[Place
     stays = Registry(at.registry).current(Task.BREAST)
     assert stays is not None
     assert stays.hash == champion.bundle
+
+
+def test_the_corpus_is_described_beside_the_dataset(first: tuple[Places, Run]) -> None:
+    at, run = first
+    (manifest,) = manifests(at.state, Task.BREAST)
+    assert manifest.hash == run.dataset
+    (source,) = manifest.sources
+    assert source.licence == "CC BY 4.0"
+    (name, digest) = next(iter(source.files.items()))
+    assert name == "medmnist/breastmnist.npz"
+    assert digest == hashlib.sha256((at.data / name).read_bytes()).hexdigest()
+
+
+def test_a_turn_that_was_killed_goes_on_with_the_dataset_it_froze(tmp_path: Path) -> None:
+    at = world(tmp_path)
+    breast_set(at.data)
+    clock = ManualClock(NOW_US)
+
+    def killed(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cycle(small(), at, clock, told=killed)
+    breast_set(at.data, seed=4)  # the world goes on
+    heard: list[Epoch] = []
+    run = cycle(small(), at, clock, told=heard.append)
+    (manifest,) = manifests(at.state, Task.BREAST)
+    assert run.dataset == manifest.hash
+    assert [epoch.epoch for epoch in heard] == [1, 2, 3, 4]
+    assert cycle(small(), at, clock).dataset != run.dataset
+
+
+def test_after_a_day_a_killed_turn_begins_again(tmp_path: Path) -> None:
+    at = world(tmp_path)
+    breast_set(at.data)
+    clock = ManualClock(NOW_US)
+
+    def killed(_: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cycle(small(epochs=1), at, clock, told=killed)
+    breast_set(at.data, seed=4)
+    clock.advance(25 * 3600)
+    (old,) = manifests(at.state, Task.BREAST)
+    assert cycle(small(epochs=1), at, clock).dataset != old.hash
 
 
 def test_cross_validation_uses_everybody_but_the_held_out(tmp_path: Path) -> None:
@@ -206,3 +249,60 @@ def test_watch_takes_a_turn_when_one_is_due_says_a_failure_and_goes_on(
     said = capsys.readouterr()
     assert said.out == "breast: never trained here\n"  # once, not at every look
     assert said.err.count("nobody to train") == 1
+    (turn,) = Journal(tmp_path / "state", Task.BREAST).turns()
+    assert (turn.outcome, turn.why) == ("failed", "never trained here")
+    assert "nobody to train" in turn.detail
+
+
+def test_once_if_due_takes_no_second_turn_on_the_same_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    breast_set(tmp_path / "data")
+    monkeypatch.setenv("WARDWATCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    arguments = ["once", "--task", "breast", "--quick", "--epochs", "1", "--fresh", "--threads", "1", "--if-due"]
+    assert main(arguments) in (0, 3)
+    assert main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "breast: not due"
+
+
+def test_a_second_trainer_in_the_same_state_folder_is_turned_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WARDWATCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    with one_at_a_time(tmp_path / "state"):
+        assert main(["once", "--task", "breast", "--quick", "--threads", "1"]) == 1
+    assert capsys.readouterr().err == "another trainer is at work in this state folder\n"
+    assert Journal(tmp_path / "state", Task.BREAST).turns() == []
+
+
+def test_a_search_writes_a_recipe_that_the_next_turn_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    breast_set(tmp_path / "data", train=100, validation=60)
+    monkeypatch.setenv("WARDWATCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    common = ["--task", "breast", "--quick", "--threads", "1"]
+    assert main(["tune", *common, "--epochs", "1", "--sampler", "random", "--trials", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "after 2 trials" in said
+    path = tmp_path / "state" / "tuning" / "breast.toml"
+    assert said.rstrip().endswith(str(path))
+    assert main(["once", *common, "--fresh", "--recipe", str(path)]) in (0, 3)
+    run = runs.newest(tmp_path / "state", Task.BREAST)
+    assert run is not None
+    assert run.recipe.learning_rate != recipe(Task.BREAST).learning_rate
+    assert run.recipe.epochs == 1
+
+
+def test_patients_to_forget_are_read_from_standard_input_and_not_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WARDWATCH_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("Jane Doe\n\nJohn Doe\n"))
+    assert main(["erase", "-"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("0 windows removed; models that have seen them: none that is here") == 4
+    assert "Doe" not in said
+    assert len(erased.people(tmp_path / "state")) == 2

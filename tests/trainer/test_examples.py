@@ -18,6 +18,7 @@ from trainer.corpus.glucose import GlucosePerson, people, readings
 from trainer.corpus.imaging import GreyImages
 from trainer.examples import SPEC, PersonExamples, of_archive, of_ecg, of_glucose, of_images, person_of
 from trainer.labels import NO_BEAT
+from trainer.pseudonyms import Pseudonyms
 from trainer.replays import recognised
 from vitals.findings import BEAT_AFTER_R_US, FORECAST_HORIZONS_MIN, Task
 from vitals.windows import ecg, glucose
@@ -25,6 +26,7 @@ from vitals.windows import ecg, glucose
 N, S, V, F, Q = range(5)
 RATE_HZ = 360.0
 MINUTE_US = 60_000_000
+KEY = Pseudonyms(b"a key")
 
 
 def beats_record(
@@ -145,46 +147,51 @@ def test_archived_beats_are_examples_where_somebody_labelled_them() -> None:
         ("bed-7", windows[4].end_us): "perhaps",
         ("bed-8", windows[5].end_us): "N",
     }
-    (one,) = of_archive(Archive(windows, label), Task.ECG_BEAT)
+    (one,) = of_archive(Archive(windows, label), Task.ECG_BEAT, KEY)
     assert one.target.tolist() == [V]
-    assert one.end_us.tolist() == [windows[3].end_us]
+    assert one.end_us.tolist() == [windows[3].end_us + KEY.shift_us("bed-7")]
+    assert one.excluded == {"no label": 8, "label that is no class of the task": 1}
     np.testing.assert_array_equal(one.inputs["ecg_mv"][0], windows[3].inputs["ecg_mv"])
 
 
 def test_an_archived_forecast_needs_no_label_later_windows_tell() -> None:
     made = of_glucose(wave())
     windows = archived(Task.GLUCOSE, "bed-7", made, range(0, len(made), 3))
-    (one,) = of_archive(Archive(windows, {}), Task.GLUCOSE)
-    where = {int(end_us): i for i, end_us in enumerate(made.end_us)}
+    (one,) = of_archive(Archive(windows, {}), Task.GLUCOSE, KEY)
+    where = {int(end_us + KEY.shift_us("bed-7")): i for i, end_us in enumerate(made.end_us)}
     assert len(one) > 20
     for end_us, target in zip(one.end_us.tolist(), one.target, strict=True):
         known = ~np.isnan(target)
         np.testing.assert_allclose(target[known], made.target[where[end_us]][known], rtol=1e-5)
     assert one.target.shape[1] == len(FORECAST_HORIZONS_MIN)
+    assert (one.truth_us > one.end_us).all()
 
 
 def test_windows_of_another_spec_are_left_out() -> None:
     made = of_glucose(wave())
     windows = [dataclasses.replace(w, spec="cgm-1min-v9") for w in archived(Task.GLUCOSE, "bed-7", made, range(30))]
-    assert list(of_archive(Archive(windows, {}), Task.GLUCOSE)) == []
+    (none,) = of_archive(Archive(windows, {}), Task.GLUCOSE, KEY)
+    assert len(none) == 0
+    assert none.excluded == {"window of another spec": 30}
 
 
 def test_no_patient_id_reaches_the_dataset_or_a_repr() -> None:
     made = of_glucose(wave())
     windows = archived(Task.GLUCOSE, "Jane Doe 1950", made, range(40))
     archive = Archive(windows, {("Jane Doe 1950", 1): "x"})
-    (one,) = of_archive(archive, Task.GLUCOSE)
+    (one,) = of_archive(archive, Task.GLUCOSE, KEY)
     assert "Jane" not in one.person
     assert "Jane" not in repr((archive, windows, one))
-    assert person_of("a") != person_of("b")
+    assert person_of("a", KEY) != person_of("b", KEY)
+    assert person_of("a", KEY) != person_of("a", Pseudonyms(b"another key"))
 
 
 def test_a_public_person_played_to_the_ward_is_recognised_at_another_time_of_day() -> None:
     public = [of_glucose(wave(f"set/{i}", seed=i), max_windows=5) for i in range(5)]
     played = archived(Task.GLUCOSE, "bed-3", of_glucose(wave("x", seed=3)), range(0, 60, 2), shift_us=1_234_567)
     stranger = archived(Task.GLUCOSE, "bed-4", of_glucose(wave("x", seed=99)), range(0, 60, 2))
-    found = recognised(of_archive(Archive(played + stranger, {}), Task.GLUCOSE), public)
-    assert {one.person for one in found} == {"set/3", person_of("bed-4")}
+    found = recognised(of_archive(Archive(played + stranger, {}), Task.GLUCOSE, KEY), public)
+    assert {one.person for one in found} == {"set/3", person_of("bed-4", KEY)}
 
 
 @pytest.mark.data

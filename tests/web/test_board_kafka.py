@@ -22,7 +22,7 @@ from tests.support.playedward import PlayedWard, playing, simulated_beds
 from tests.support.topics import read_all
 from vitals import codec
 from vitals.clock import SystemClock
-from vitals.events import Command, Label
+from vitals.events import Command, GateVerdict, Label
 from vitals.findings import Task, Verdict
 from vitals.units import US_PER_S
 
@@ -177,6 +177,19 @@ def _keys_in(packed: bytes) -> set[int]:
         found.add(key)
         at_byte += 40 + (2 * n + 7) // 8 * 8
     return found
+
+
+def test_what_the_gate_said_stands_on_a_board_that_starts_later(kafka_topics: str) -> None:
+    said = GateVerdict(
+        task="breast", when_us=1, why="60 new labels", bundle="", champion="b", refused=["sees the disease: auroc 0.4"]
+    )
+    with closing(KafkaProducer(bootstrap_servers=kafka_topics)) as producer:
+        producer.send(Topic.GATE.value, codec.encode(said), key=b"breast").get(10)
+    with BoardHost(kafka_topics) as host:
+        shown = wait_for(host, lambda shown: shown["ward"]["gate"])
+    assert [(one["task"], one["refused"]) for one in shown["ward"]["gate"]] == [
+        ("breast", ["sees the disease: auroc 0.4"])
+    ]
 
 
 def test_records_that_cannot_be_read_are_counted_and_harm_nothing(kafka_topics: str) -> None:

@@ -14,6 +14,7 @@ from stream.web.viewer import Viewer, pack_traces, parse_view
 from stream.web.ward import Ward
 from tests.support.stay import CALM_RHYTHM, Stay, at, batch, record
 from vitals.clock import ManualClock
+from vitals.events import GateVerdict
 from vitals.findings import Task, Verdict
 
 
@@ -41,6 +42,24 @@ def test_the_first_frames_hold_the_page_and_the_next_only_what_changed() -> None
     ward.take_findings(record(batch(Task.GLUCOSE, [("bed-3", 2.0, {"glucose_mg_dl": 99.0}, Verdict.GOOD)])), at(2))
     (bed,) = beds_in(viewer.next_frames()[0])
     assert set(bed) == {"key", "bed", "glucose"}
+
+
+def test_how_the_newest_training_of_a_task_ended_is_told_to_all() -> None:
+    ward = ward_of(1)
+    viewer = Viewer(ward, Traces())
+    viewer.next_frames()
+    reasons = ["ranking no worse: auroc 0.4 against 0.9", "sees the disease: auroc 0.4"]
+    for when_us, refused in ((at(5), reasons), (at(2), [])):  # an older one comes late
+        bundle = "" if refused else "a" * 64
+        ward.take_gate(
+            GateVerdict(
+                task="breast", when_us=when_us, why="60 new labels", bundle=bundle, champion="b" * 64, refused=refused
+            )
+        )
+    (frame,) = [msgspec.json.decode(one) for one in viewer.next_frames()[0]]
+    assert frame["gate"] == [
+        {"task": "breast", "whenUs": at(5), "why": "60 new labels", "bundle": "", "refused": reasons}
+    ]
 
 
 def test_a_quiet_ward_still_says_the_time_once_a_second() -> None:

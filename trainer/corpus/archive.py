@@ -1,81 +1,109 @@
-"""What serving saw and what people said of it: ``windows.v1`` and ``labels.v1`` read from the broker, from the oldest
-record to the newest one of the moment the reading began.
+"""What serving saw and what people said of it: ``windows.v1`` and ``labels.v1``, joined.
 
-Archived windows are the network's own inputs, to the bit. They need no cutting, only a label, and the two are joined on
-(patient, task, end time).
+Archived windows are the network's own inputs, to the bit. They need no cutting, only a label. A label of a window is
+joined on (patient, task, end time). What a clinician said of an alarm reaches the windows that the alarm came from, and
+no others, by the table in ``trainer/labels.py``. A label that was given before its window ended is refused: nobody can
+have seen what it speaks of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
-from vitals.codec import content_type, decode
-from vitals.errors import Fault, Unusable
-from vitals.events import Label, Tensor, WindowArchive, Wire
+from trainer.corpus.log import UNREADABLE, records
+from trainer.labels import OF_ALARM
+from vitals.conditions import Condition
+from vitals.events import Label, Tensor, WindowArchive
+from vitals.findings import Task
 
-_POLL_MS: Final = 1000
-_ANSWERS_MS: Final = 5000
-_SILENCE_POLLS: Final = 30
-"""Half a minute without a record before the end of the log: the broker is gone."""
+TOO_EARLY: Final = "label given before its window ended"
+NO_CLASS: Final = "judged alarm that names no class"
 
-W = TypeVar("W", bound=Wire)
+_LOGITS: Final = "logits"
+
 Array = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedWindow:
-    """One window as it was scored. ``inputs``: named tensors without the batch axis."""
+    """One window as it was scored. ``inputs``: named tensors without the batch axis.
+
+    ``called``: the class that the serving model held most likely, None for a forecast.
+    """
 
     patient: str = field(repr=False)
     end_us: int
     spec: str
     inputs: dict[str, Array] = field(repr=False)
+    called: int | None = None
 
 
 @dataclass(slots=True)
 class Archive:
-    """The archive of one task. ``label``: newest word per (patient, end time). ``unreadable``: records left out."""
+    """The archive of one task. ``label``: the word that counts per (patient, end time); ``excluded``: by reason."""
 
     windows: list[ArchivedWindow] = field(default_factory=list, repr=False)
     label: dict[tuple[str, int], str] = field(default_factory=dict, repr=False)
-    unreadable: int = 0
+    excluded: Counter[str] = field(default_factory=Counter)
 
 
-def archive(bootstrap: str, task: str, windows_topic: str, labels_topic: str) -> Archive:
+def archive(bootstrap: str, task: Task, windows_topic: str, labels_topic: str) -> Archive:
     """Everything of ``task`` that the two topics hold now. Raises ``Fault`` when the broker cannot be read.
 
-    A window that was archived twice (a replay) is taken once; of two labels of one window the later one counts.
+    A window that was archived twice (a replay) is taken once. Of two labels of one window the later one counts, and
+    one of the window itself before one of an alarm.
     """
     made = Archive()
     seen: set[tuple[str, int]] = set()
-    for batch in _records(bootstrap, windows_topic, WindowArchive, made):
+    for batch in records(bootstrap, windows_topic, WindowArchive, made.excluded):
         if batch.task != task:
             continue
         try:
-            tensors = {name: array(tensor) for name, tensor in batch.inputs.items()}
-            rows = [(p, e, {k: v[i] for k, v in tensors.items()}) for i, (p, e) in enumerate(_ids(batch))]
+            windows = _windows(batch)
         except (ValueError, IndexError):
-            made.unreadable += 1
+            made.excluded[UNREADABLE] += 1
             continue
-        for patient, end_us, inputs in rows:
-            if (patient, end_us) not in seen:
-                seen.add((patient, end_us))
-                made.windows.append(ArchivedWindow(patient, end_us, batch.spec, inputs))
-    said_us: dict[tuple[str, int], int] = {}
-    for label in _records(bootstrap, labels_topic, Label, made):
-        window = (label.patient, label.end_us)
-        if label.task == task and label.when_us >= said_us.get(window, 0):
-            said_us[window] = label.when_us
-            made.label[window] = label.value
+        for window in windows:
+            if (window.patient, window.end_us) not in seen:
+                seen.add((window.patient, window.end_us))
+                made.windows.append(window)
+    labels = list(records(bootstrap, labels_topic, Label, made.excluded))
+    join(made, task, labels)
     return made
+
+
+def join(made: Archive, task: Task, labels: list[Label]) -> None:
+    """Gives the windows of ``made`` their words, in the order in which they were said."""
+    of_patient: dict[str, list[ArchivedWindow]] = defaultdict(list)
+    for window in made.windows:
+        of_patient[window.patient].append(window)
+    timely = []
+    for label in sorted(labels, key=lambda one: one.when_us):
+        if not concerns(label, task):
+            continue
+        if label.when_us < label.end_us:
+            made.excluded[TOO_EARLY] += 1
+            continue
+        timely.append(label)
+    for label in timely:
+        if label.alert_id is None:
+            continue
+        behind = OF_ALARM[Condition(label.task)]
+        word = behind.word(label.value)
+        if word is None:
+            made.excluded[NO_CLASS] += 1
+            continue
+        for window in of_patient[label.patient]:
+            if behind.covers(window.end_us, label.end_us) and behind.called in (None, window.called):
+                made.label[window.patient, window.end_us] = word
+    for label in timely:
+        if label.alert_id is None:
+            made.label[label.patient, label.end_us] = label.value
 
 
 def array(tensor: Tensor) -> Array:
@@ -84,50 +112,23 @@ def array(tensor: Tensor) -> Array:
     return little.astype(tensor.dtype).reshape(tensor.shape)
 
 
-def record_count(bootstrap: str, topic: str) -> int:
-    """How many records ``topic`` has ever taken. Raises ``Fault``."""
-    try:
-        with closing(KafkaConsumer(bootstrap_servers=bootstrap, bootstrap_timeout_ms=_ANSWERS_MS)) as consumer:
-            return sum(consumer.end_offsets(_partitions(consumer, topic)).values())
-    except KafkaError as error:
-        raise Fault(f"{topic} cannot be read: {type(error).__name__}") from None
+def concerns(label: Label, task: Task) -> bool:
+    """Whether ``label`` is of a window of ``task``, or of an alarm whose judgement says something of such windows."""
+    if label.alert_id is None:
+        return label.task == task
+    return label.task in OF_ALARM and OF_ALARM[Condition(label.task)].task is task
 
 
-def _ids(batch: WindowArchive) -> list[tuple[str, int]]:
-    return list(zip(batch.patients, batch.end_us, strict=True))
-
-
-def _records(bootstrap: str, topic: str, kind: type[W], made: Archive) -> Iterator[W]:
-    try:
-        with closing(
-            KafkaConsumer(bootstrap_servers=bootstrap, bootstrap_timeout_ms=_ANSWERS_MS, enable_auto_commit=False)
-        ) as consumer:
-            partitions = _partitions(consumer, topic)
-            consumer.assign(partitions)
-            consumer.seek_to_beginning(*partitions)
-            end = consumer.end_offsets(partitions)
-            silent = 0
-            while any(consumer.position(p) < end[p] for p in partitions):
-                polled = consumer.poll(timeout_ms=_POLL_MS)
-                silent = 0 if polled else silent + 1
-                if silent > _SILENCE_POLLS:
-                    raise Fault(f"{topic} went silent before its end")
-                for partition, records in polled.items():
-                    for record in records:
-                        if record.offset >= end[partition]:
-                            break
-                        if record.value is None:
-                            continue
-                        try:
-                            yield decode(kind, record.value, content_type(record.headers))
-                        except Unusable:
-                            made.unreadable += 1
-    except KafkaError as error:
-        raise Fault(f"{topic} cannot be read: {type(error).__name__}") from None
-
-
-def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    numbers = consumer.partitions_for_topic(topic)
-    if not numbers:
-        raise Fault(f"the broker has no topic {topic}")
-    return [TopicPartition(topic, number) for number in sorted(numbers)]
+def _windows(batch: WindowArchive) -> list[ArchivedWindow]:
+    tensors = {name: array(tensor) for name, tensor in batch.inputs.items()}
+    called = array(batch.outputs[_LOGITS]).argmax(axis=1) if _LOGITS in batch.outputs else None
+    return [
+        ArchivedWindow(
+            patient,
+            end_us,
+            batch.spec,
+            {name: tensor[i] for name, tensor in tensors.items()},
+            None if called is None else int(called[i]),
+        )
+        for i, (patient, end_us) in enumerate(zip(batch.patients, batch.end_us, strict=True))
+    ]

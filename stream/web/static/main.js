@@ -73,10 +73,23 @@ function takeWard(frame) {
   byId("nobody").hidden = frame.order.length > 0;
   setText(byId("nobody"), frame.total ? "No bed matches." : "No bed has sent anything yet.");
   setText(byId("engines"), frame.engines.map(({ task, engine, model }) => `${task} ${engine} ${model.slice(0, 8)}`).join("  ·  "));
+  showGate(frame.gate);
   const unusual = frame.feeds.filter(({ name, state, refused }) => refused || (state !== "live" && !name.endsWith("past")) || state === "trouble");
   const notes = unusual.map(({ name, state, refused }) => `${name}: ${state}${refused ? `, ${refused} unreadable` : ""}`);
   if (frame.notCarried) notes.push(`${frame.notCarried} records of beds beyond the board's capacity`);
   setText(byId("feeds"), notes.join("  ·  "));
+}
+
+/** How the newest training of each task ended: what was let in, or the rule that kept it out; all of them on hover. */
+function showGate(gate) {
+  const time = (whenUs) => new Date(whenUs / 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+  const brief = gate.map(({ task, whenUs, bundle, refused }) =>
+    bundle
+      ? `new ${task} model ${bundle.slice(0, 8)} let in at ${time(whenUs)}`
+      : `new ${task} model refused at ${time(whenUs)}: ${refused[0]}${refused.length > 1 ? ` (and ${refused.length - 1} more)` : ""}`);
+  const whole = gate.map(({ task, why, refused }) => [`${task}, trained because: ${why}`, ...refused.map((reason) => `refused: ${reason}`)].join("\n"));
+  setText(byId("gate"), brief.join("  ·  "));
+  byId("gate").title = whole.join("\n\n");
 }
 
 function takeBeds(beds) {
