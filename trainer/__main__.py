@@ -1,4 +1,4 @@
-"""``python -m trainer once | watch | evaluate | report | fetch``."""
+"""``python -m trainer once | watch | evaluate | report | challenger | fetch``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,9 @@ from prometheus_client import start_http_server
 
 from models.registry import Registry
 from trainer import fetch, runs, triggers
-from trainer.config import TRAINED_TASKS, Places, Recipe, places, recipe
+from trainer.challenger import standings
+from trainer.config import CHALLENGES_TOPIC, LABELS_TOPIC, TRAINED_TASKS, Places, Recipe, places, recipe
+from trainer.corpus.challenges import newest_labels, paired_windows
 from trainer.cycle import champion_evaluation, cycle
 from trainer.dataset import Side, assembled
 from trainer.evaluate import MAIN_MEASURE
@@ -107,6 +110,19 @@ def report(arguments: argparse.Namespace, at: Places) -> int:
     return 0
 
 
+def challenger(arguments: argparse.Namespace, _: Places) -> int:
+    """How the models stand that were asked about the same live windows."""
+    for task in arguments.task:
+        left_out: Counter[str] = Counter()
+        paired = paired_windows(arguments.kafka, task, CHALLENGES_TOPIC, left_out)
+        labels = newest_labels(arguments.kafka, task, LABELS_TOPIC, left_out)
+        for standing in standings(task, paired, labels):
+            print(f"{task}: {standing.text()}")
+        for why, n in left_out.items():
+            print(f"{task}: {n} × {why}", file=sys.stderr)
+    return 0
+
+
 def fetched(arguments: argparse.Namespace, at: Places) -> int:
     """Downloads the public sets of the tasks named into the data folder."""
     target = arguments.to if arguments.to is not None else at.data
@@ -151,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         (watch, "watch", "a turn whenever one is due"),
         (evaluate, "evaluate", "the serving bundle on its held-out people"),
         (report, "report", "one HTML page about the newest runs"),
+        (challenger, "challenger", "two models on the same live windows, and what people said of these"),
         (fetched, "fetch", "download the public sets from their publishers"),
     ):
         command = commands.add_parser(name, help=about, description=about)
@@ -170,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.choices["watch"].add_argument("--every-h", type=float, default=24.0, help="hours between turns")
     commands.choices["watch"].add_argument("--metrics-port", type=int, default=0, help="tell Prometheus there; 0: no")
     commands.choices["watch"].add_argument("--labels", type=int, default=0, help="sooner, after so many new labels")
+    commands.choices["challenger"].add_argument("--kafka", required=True, help="host:port")
     commands.choices["report"].add_argument("--out", type=Path, default=Path("report.html"))
     commands.choices["fetch"].add_argument("--to", type=Path, help="instead of the data folder")
     return parser

@@ -21,7 +21,7 @@ TRAINED_TASKS: Final = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST
 
 WINDOWS_TOPIC: Final = "windows.v1"
 LABELS_TOPIC: Final = "labels.v1"
-RELEASES_TOPIC: Final = "releases.v1"
+CHALLENGES_TOPIC: Final = "challenges.v1"
 
 
 class RecipeError(WardwatchError):
@@ -129,16 +129,20 @@ def _laid_over(table: Mapping[str, object], overlay: Mapping[str, object]) -> di
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things lie on this machine. ``data``: public sets; ``state``: working files; ``registry``: models."""
+    """Where things lie on this machine. ``data``: public sets; ``state``: working files; ``registry``: models;
+    ``signing_key``: what bundles are signed with, None for not at all.
+    """
 
     data: Path
     state: Path
     registry: Path
     bundles: Path
+    signing_key: Path | None = None
 
 
 def places(environment: Mapping[str, str]) -> Places:
-    """From ``WARDWATCH_DATA``, ``WARDWATCH_STATE`` and ``WARDWATCH_REGISTRY``, the same variables as the worker's.
+    """From ``WARDWATCH_DATA``, ``WARDWATCH_STATE``, ``WARDWATCH_REGISTRY``, the same variables as the worker's, and
+    ``WARDWATCH_SIGNING_KEY``, which no worker knows.
 
     Data defaults to ``../shared/data`` beside the project when it is there, else to the user's cache folder.
     """
@@ -148,4 +152,11 @@ def places(environment: Mapping[str, str]) -> Places:
     data = environment.get("WARDWATCH_DATA") or (beside if beside.is_dir() else cache / "data")
     state = Path(environment.get("WARDWATCH_STATE") or ".wardwatch")
     registry = Path(environment.get("WARDWATCH_REGISTRY") or state / "registry")
-    return Places(data=Path(data), state=state, registry=registry, bundles=project / "models" / "bundles")
+    key = environment.get("WARDWATCH_SIGNING_KEY")
+    return Places(
+        data=Path(data),
+        state=state,
+        registry=registry,
+        bundles=project / "models" / "bundles",
+        signing_key=Path(key) if key else None,
+    )

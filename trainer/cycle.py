@@ -14,6 +14,7 @@ import torch
 from models.calibration import calibrated
 from models.engines.onnx import open_onnx
 from models.registry import Bundle, Registry
+from models.signing import SigningKey
 from models.spec import WEIGHTS_FILE
 from trainer.config import Places, Recipe
 from trainer.dataset import Dataset, Examples, Side, assembled, freeze
@@ -37,6 +38,7 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
     """
     began_us = clock.now_us()
     registry = Registry.seeded(places.registry, places.bundles, clock)
+    key = SigningKey.read(places.signing_key) if places.signing_key is not None else None
     champion = registry.current(recipe.task)
 
     dataset = assembled(recipe.task, gathered(recipe.task, places.data, kafka, recipe.corpus), recipe.split)
@@ -53,7 +55,7 @@ def cycle(recipe: Recipe, places: Places, clock: Clock, *, kafka: str | None = N
 
     bundle = None
     if opened(verdicts):
-        bundle = release(trained, dataset, recipe, challenger, verdicts, registry, clock)
+        bundle = release(trained, dataset, recipe, challenger, verdicts, registry, clock, key)
         if kafka is not None:
             announce(kafka, bundle, registry, verdicts, clock)
 
