@@ -6,7 +6,7 @@ may not be much slower, and what it says of the ward may not jump. Pure: what wa
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -58,7 +58,7 @@ class Comparison:
         self._task = task
         self.windows = 0
         self._called: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        self._sum: Counter[str] = Counter()
+        self._sum: defaultdict[str, float] = defaultdict(float)
         self._seconds: tuple[deque[float], deque[float]] = (deque(maxlen=_REMEMBERED), deque(maxlen=_REMEMBERED))
 
     def add(self, older: Answers, newer: Answers) -> npt.NDArray[np.bool_]:
