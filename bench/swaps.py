@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -82,7 +82,9 @@ class _Bundle(msgspec.Struct):
     patients: list[str]
 
 
-class _Table(msgspec.Struct):
+class Table(msgspec.Struct):
+    """What is read of a table of findings."""
+
     task: str
     model: str
     patients: list[str]
@@ -92,11 +94,11 @@ class _Table(msgspec.Struct):
 
 
 class _Findings(msgspec.Struct):
-    tables: list[_Table]
+    tables: list[Table]
 
 
-_Name = tuple[str, str, int]
-_Said = tuple[float | None, ...]
+Name = tuple[str, str, int]
+Said = tuple[float | None, ...]
 
 
 def sibling(bundle: Bundle, folder: Path) -> Path:
@@ -151,7 +153,8 @@ def swapped(patients: int, swaps: int, quiet_s: int, per_gateway: int = 100) -> 
             paired = worker.total("wardwatch_paired_windows_total")
         ended_ms = time.time() * 1000
         took, when, _ = findings_of(node.bootstrap, moments_ms[0], moments_ms[-1])
-        missing, mixed, n_findings = _held(node.bootstrap, began_ms, ended_ms, checked, models, swaps)
+        alone = {bundle.short: _said_alone(bundle, checked) for bundle in models}
+        missing, mixed, n_findings = held(_tables(node.bootstrap, began_ms, ended_ms), alone, swaps)
     swapping = (when >= moments_ms[1]) & (when < moments_ms[2])
     p99_quiet_ms, p99_swapping_ms = (float(np.percentile(took[some], 99)) for some in (~swapping, swapping))
     return Swapped(
@@ -212,43 +215,50 @@ def _sent(kafka: str, began_ms: float, patients: int) -> tuple[int, list[Record]
     return chunks, checked
 
 
-def _held(
-    kafka: str, began_ms: float, ended_ms: float, checked: list[Record], models: list[Bundle], swaps: int
+def held(
+    tables: Iterable[tuple[int, Table]], expected: Mapping[str, Mapping[Name, Said]], swaps: int
 ) -> tuple[int, int, int]:
-    """Findings that are missing, tables that are not of the model they name, and how many findings were looked at."""
-    expected = {bundle.short: _said_alone(bundle, checked) for bundle in models}
-    names = expected[models[0].short].keys()
+    """Findings that are missing, tables that are not of one model, and how many findings were looked at.
+
+    ``tables``: with their partition, in the order of its log; ``expected``: by model, what it says of which window.
+    """
+    names = next(iter(expected.values())).keys()
     patients = {patient for patient, _, _ in names}
-    seen: set[_Name] = set()
+    seen: set[Name] = set()
     mixed = 0
     serving: dict[int, list[str]] = defaultdict(list)
-    for record in records(kafka, Topic.FINDINGS, began_ms, ended_ms):
-        for table in msgspec.msgpack.decode(record.value(), type=_Findings).tables:
-            is_of_one = True
-            for finding, said in _rows(table, patients):
-                seen.add(finding)
-                is_of_one &= table.task != Task.ECG_BEAT or said == expected.get(table.model, {}).get(finding)
-            mixed += not is_of_one
-            named = serving[record.partition()]
-            if table.task == Task.ECG_BEAT and named[-1:] != [table.model]:
-                named.append(table.model)
+    for partition, table in tables:
+        is_of_one = True
+        for finding, said in _rows(table, patients):
+            seen.add(finding)
+            is_of_one &= table.task != Task.ECG_BEAT or said == expected.get(table.model, {}).get(finding)
+        mixed += not is_of_one
+        named = serving[partition]
+        if table.task == Task.ECG_BEAT and named[-1:] != [table.model]:
+            named.append(table.model)
     mixed += sum(max(0, len(named) - 1 - swaps) for named in serving.values())
     return len(names - seen), mixed, len(seen)
 
 
-def _rows(table: _Table, patients: set[str]) -> Iterator[tuple[_Name, _Said]]:
+def _tables(kafka: str, began_ms: float, ended_ms: float) -> Iterator[tuple[int, Table]]:
+    for record in records(kafka, Topic.FINDINGS, began_ms, ended_ms):
+        for table in msgspec.msgpack.decode(record.value(), type=_Findings).tables:
+            yield record.partition(), table
+
+
+def _rows(table: Table, patients: set[str]) -> Iterator[tuple[Name, Said]]:
     wanted = [name in patients for name in table.patients]
     for i, row in enumerate(table.row):
         if wanted[row]:
             yield (table.patients[row], table.task, table.end_us[i]), tuple(column[i] for column in table.values)
 
 
-def _said_alone(bundle: Bundle, checked: list[Record]) -> dict[_Name, _Said]:
+def _said_alone(bundle: Bundle, checked: list[Record]) -> dict[Name, Said]:
     """What ``bundle`` says of every window of these records."""
     slot = ModelSlot(bundle.task, WINDOW_OF[bundle.task], lambda _: None)
     slot.stage(bundle, Way.AT_ONCE)
     half = ObserveEcg(slot, Observing(max_patients=20_000, clock_ahead_us=2**61, archive_share=0.0))
-    said: dict[_Name, _Said] = {}
+    said: dict[Name, Said] = {}
     for first in range(0, len(checked), _AT_ONCE):
         products = half.process(checked[first : first + _AT_ONCE], Owners(0))
         for made in products.messages:
