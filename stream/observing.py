@@ -363,4 +363,5 @@ def add(products: Products, scored: Scored, completed_ms: list[int]) -> None:
     products.findings += scored.findings
     products.batches.extend(scored.batches)
     products.said += scored.said
+    products.paired += scored.paired
     products.completed_ms.extend(completed_ms)

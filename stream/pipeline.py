@@ -64,6 +64,7 @@ class Products:
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: list[tuple[str, int]] = field(default_factory=list)
     said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    paired: Counter[tuple[str, str]] = field(default_factory=Counter)
     decided: Counter[Taken] = field(default_factory=Counter)
     risks: int = 0
     alerts: Counter[tuple[str, str, str]] = field(default_factory=Counter)

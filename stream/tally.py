@@ -26,7 +26,7 @@ class Tally:
         self._histogram = metrics.histogram
         self._health = health
         self._clock = clock
-        self._bundle: dict[str, str] = {}
+        self._bundle: dict[tuple[str, str], str] = {}
 
     def published(self, stream: str, products: Products, now_ms: int) -> None:
         """See ``Witness``."""
@@ -35,6 +35,8 @@ class Tally:
             self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
         for (task, says), n in products.said.items():
             self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
+        for (task, answer), n in products.paired.items():
+            self._counter["wardwatch_paired_windows_total"].labels(task, answer).inc(n)
         for task, n in products.batches:
             self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
         for taken, n in products.decided.items():
@@ -106,8 +108,10 @@ class Tally:
         self._counter["wardwatch_model_swaps_total"].labels(task, news.result).inc()
         for rung in Rung:
             self._gauge["wardwatch_engine_rung"].labels(task, rung.value).set(rung is news.rung)
-        if before := self._bundle.get(task):
-            self._gauge["wardwatch_model_info"].labels(task, before).set(0)
-        if news.bundle:
-            self._bundle[task] = news.bundle
-            self._gauge["wardwatch_model_info"].labels(task, news.bundle).set(1)
+        for name, bundle in (("wardwatch_model_info", news.bundle), ("wardwatch_model_beside_info", news.beside)):
+            before = self._bundle.get((name, task), "")
+            if before and before != bundle:
+                self._gauge[name].labels(task, before).set(0)
+            if bundle:
+                self._gauge[name].labels(task, bundle).set(1)
+            self._bundle[name, task] = bundle

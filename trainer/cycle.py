@@ -16,6 +16,7 @@ import torch
 from models.calibration import calibrated
 from models.engines.onnx import open_onnx
 from models.registry import Bundle, Registry
+from models.signing import SigningKey
 from models.spec import WEIGHTS_FILE
 from trainer import lineage
 from trainer.cases import pictures
@@ -57,6 +58,7 @@ def cycle(
     """
     began_us = clock.now_us()
     registry = Registry.seeded(places.registry, places.bundles, clock)
+    key = SigningKey.read(places.signing_key) if places.signing_key is not None else None
     champion = registry.current(recipe.task)
     work = Work(places.state, recipe, clock)
 
@@ -86,7 +88,7 @@ def cycle(
 
     bundle = None
     if opened(verdicts):
-        bundle = release(trained, dataset, recipe, challenger.evaluation, verdicts, registry, clock)
+        bundle = release(trained, dataset, recipe, challenger.evaluation, verdicts, registry, clock, key)
         lineage.note(
             places.state, recipe.task, bundle.hash, Origin(dataset=dataset.hash, began_from=trained.began_from)
         )

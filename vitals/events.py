@@ -149,14 +149,40 @@ class WindowArchive(Wire, frozen=True, tag="windows", tag_field="type"):
     outputs: dict[str, Tensor]
 
 
+class PairedAnswers(Wire, frozen=True, tag="paired-answers", tag_field="type"):
+    """What two models said of the same windows of one task, while one of them serves and the other is only asked.
+
+    ``champion``: the one that served first; ``challenger``: the newer one; both short hashes, as is ``serving``, the
+    one whose findings went out. Row ``i`` of the tensors, float32[windows, columns], is window ``i``.
+    """
+
+    task: str
+    spec: str
+    champion: str
+    challenger: str
+    serving: str
+    patients: list[str]
+    end_us: list[int]
+    columns: list[str]
+    said_by_champion: Tensor
+    said_by_challenger: Tensor
+
+
+ReleaseAction = Literal["promote", "rollback", "challenge", "withdraw"]
+
+
 class ModelRelease(Wire, frozen=True, tag="release", tag_field="type"):
-    """A bundle that passed the gate. ``bundle`` is its content hash, ``uri`` the registry folder that holds it."""
+    """The registry says something else of a task: who hears this looks there.
+
+    ``bundle``: content hash of the one that serves from now on, or is (or was) the challenger; ``uri``: the registry's
+    folder; ``report``: why.
+    """
 
     task: str
     bundle: str
     uri: str
     when_us: int
-    action: Literal["promote", "rollback"]
+    action: ReleaseAction
     report: str
 
 
