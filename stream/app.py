@@ -25,7 +25,7 @@ from mode import CrashingSupervisor
 
 from models.registry import Registry
 from stream import config, shadow, warming
-from stream.agents import control, recovery, transport
+from stream.agents import control, judgements, recovery, transport
 from stream.agents.door import Door
 from stream.agents.fork import fork
 from stream.agents.horizon import Horizon
@@ -229,6 +229,8 @@ class Worker:
                     self._settings.kafka, self._registry, self._slots, self._settings.state / _PLANS
                 )
             )
+        if role in _NOTIFY:
+            running.append(judgements.follow(self._settings.kafka, self._tally.judged))
         if role in _DECIDE:
             running.append(self._horizon.follow(self._settings.kafka, GROUP, self._group))
         return [self._run(one) for one in running]
