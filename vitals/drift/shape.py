@@ -64,59 +64,62 @@ def take_beat(state, r):
     """The believable beat with its R peak at grid sample ``r`` and its window in the ring."""
     if state.steady_beats < 0:
         state.steady_beats += 1
-        return
-    if state.steady_beats == 0:
-        if state.usual_beats >= _LEARNT_BEATS:
-            _learn(state)
-        return
-    leads = min(state.n_leads, LEADS)
-    x = np.empty((LEADS, POINTS), np.float32)
-    m = np.zeros((LEADS, LEADS))
-    seen = known = 0.0
-    lead_gain = np.zeros(LEADS)
-    lead_known = np.zeros(LEADS)
-    for lead in range(leads):
-        seen += _cut(state, r, lead, x[lead])
-        for i in range(POINTS):
-            lead_known[lead] += state.steady_uv[lead, i] * state.steady_uv[lead, i]
-        known += lead_known[lead]
-    if seen < _LEAST_UV2 or known < _LEAST_UV2:
-        return
-    for a in range(leads):
-        for b in range(leads):
-            for i in range(POINTS):
-                m[a, b] += x[a, i] * state.steady_uv[b, i]
-    norm = math.sqrt(seen * known)
-    like = (m[0, 0] + m[1, 1]) / norm
-    exchanged = (m[0, 1] + m[1, 0]) / norm if leads > 1 else -1.0
-    at_us = r * GRID_US
-    if like >= _LIKE and _rest(exchanged) >= _LESS_REST * _rest(like):
-        size = math.log((m[0, 0] + m[1, 1]) / known)
-        together = True
-        for lead in range(leads):
-            if lead_known[lead] > _LEAD_SHARE * known:
-                lead_gain[lead] = math.log(max(m[lead, lead] / lead_known[lead], 1e-3))
-                together &= abs(lead_gain[lead] - size) < _APART
-        _usual_shape(state, x, leads, size, together, at_us)
-        return
-    moved = _moved(state, r, leads, known) if state.steady_beats == _ARMED_BEATS else 0.0
-    if moved == 0.0:
-        _strange(state)
-    elif evidence.weigh(state, evidence.LEADS_MOVED, 1.0, at_us, _LEADS_BEATS):
-        evidence.begin(state, evidence.LEADS_MOVED, moved)
-        state.steady_beats = -_SETTLING_BEATS
+    elif state.steady_beats > 0:
+        _compare(state, r)
+    elif state.usual_beats >= _LEARNT_BEATS:
+        _learn(state)
 
 
 @kernel
-def _usual_shape(state, x, leads, size, together, at_us):
+def _compare(state, r):
+    leads = min(state.n_leads, LEADS)
+    x = np.empty((LEADS, POINTS), np.float32)
+    seen = _cut(state, r, leads, x)
+    known_0 = _product(state.steady_uv[0], state.steady_uv[0])
+    known_1 = _product(state.steady_uv[1], state.steady_uv[1]) if leads > 1 else 0.0
+    known = known_0 + known_1
+    if min(seen, known) < _LEAST_UV2:
+        return
+    m00, m01, m10, m11 = _products(state, leads, x)
+    norm = math.sqrt(seen * known)
+    like = (m00 + m11) / norm
+    at_us = r * GRID_US
+    if like >= _LIKE and _rest((m01 + m10) / norm) >= _LESS_REST * _rest(like):
+        size = math.log((m00 + m11) / known)
+        together = _goes_along(m00, known_0, known, size) and _goes_along(m11, known_1, known, size)
+        _take_usual(state, leads, x, size, together, at_us)
+    else:
+        _take_other(state, r, leads, known, at_us)
+
+
+@kernel
+def _goes_along(product, lead_known, known, size):
+    """Whether a lead has changed its size as all of them together, or is too small to tell."""
+    return lead_known <= _LEAD_SHARE * known or abs(math.log(max(product / lead_known, 1e-3)) - size) < _APART
+
+
+@kernel
+def _take_usual(state, leads, x, size, together, at_us):
+    """A beat of the usual shape, whatever its ``size``: the logarithm of its ratio to the usual one."""
     evidence.weigh(state, evidence.LEADS_MOVED, _AGAINST, at_us, _LEADS_BEATS)
     if abs(size) < _CHANGED or state.steady_beats < _ARMED_BEATS:
-        _teach(state, x, leads)
+        _teach(state, leads, x)
         evidence.weigh(state, evidence.GAIN, _AGAINST, at_us, _GAIN_BEATS)
     elif not together:
         _strange(state)
     elif evidence.weigh(state, evidence.GAIN, 1.0, at_us, _GAIN_BEATS):
         evidence.begin(state, evidence.GAIN, math.exp(size))
+        state.steady_beats = -_SETTLING_BEATS
+
+
+@kernel
+def _take_other(state, r, leads, known, at_us):
+    """A beat of another shape."""
+    moved = _moved(state, r, leads, known) if state.steady_beats == _ARMED_BEATS else 0.0
+    if moved == 0.0:
+        _strange(state)
+    elif evidence.weigh(state, evidence.LEADS_MOVED, 1.0, at_us, _LEADS_BEATS):
+        evidence.begin(state, evidence.LEADS_MOVED, moved)
         state.steady_beats = -_SETTLING_BEATS
 
 
@@ -129,7 +132,7 @@ def _strange(state):
 
 
 @kernel
-def _teach(state, x, leads):
+def _teach(state, leads, x):
     state.strange_beats = 0
     for lead in range(leads):
         for i in range(POINTS):
@@ -156,28 +159,6 @@ def _learn(state):
 
 
 @kernel
-def _cut(state, r, lead, out):
-    """Fill ``out`` (float32[POINTS], µV about their mean) with the beat at ``r``; the energy, µV²."""
-    ring = state.ring_uv[lead]
-    total = 0.0
-    for i in range(POINTS):
-        out[i] = ring[(r + _FIRST + _STEP * i) & MASK]
-        total += out[i]
-    mean = total / POINTS
-    energy = 0.0
-    for i in range(POINTS):
-        out[i] -= mean
-        energy += out[i] * out[i]
-    return energy
-
-
-@kernel
-def _rest(like):
-    """Share of the energy that a likeness leaves unexplained."""
-    return 1.0 - like * like if like > 0.0 else 1.0
-
-
-@kernel
 def _moved(state, r, leads, known):
     """Share of the beat at ``r`` that leads in each other's place or upside down explain; 0 where they do not explain
     it, or the leads as they were explain it too, shifted.
@@ -185,23 +166,50 @@ def _moved(state, r, leads, known):
     x = np.empty((LEADS, POINTS), np.float32)
     as_it_was, moved = 0.0, 0.0
     for shift in range(-_SHIFTS, _SHIFTS + 1):
-        m00 = m01 = m10 = m11 = 0.0
-        seen = 0.0
-        for lead in range(leads):
-            seen += _cut(state, r + _STEP * shift, lead, x[lead])
+        seen = _cut(state, r + _STEP * shift, leads, x)
         if seen < _LEAST_UV2:
             continue
-        for i in range(POINTS):
-            u0 = state.steady_uv[0, i]
-            m00 += x[0, i] * u0
-            if leads > 1:
-                u1 = state.steady_uv[1, i]
-                m01 += x[0, i] * u1
-                m10 += x[1, i] * u0
-                m11 += x[1, i] * u1
+        m00, m01, m10, m11 = _products(state, leads, x)
         norm = math.sqrt(seen * known)
         as_it_was = max(as_it_was, (m00 + m11) / norm)
-        moved = max(moved, (-m00 - m11) / norm, (m11 - m00) / norm, (m00 - m11) / norm)
-        if leads > 1:
-            moved = max(moved, (m01 + m10) / norm)
+        moved = max(moved, (m01 + m10) / norm, (m00 - m11) / norm, (m11 - m00) / norm, (-m00 - m11) / norm)
     return moved * moved if moved >= _LIKE and _rest(moved) < _LESS_REST * _rest(as_it_was) else 0.0
+
+
+@kernel
+def _cut(state, r, leads, out):
+    """Fill ``out`` (float32[leads, POINTS], µV, each lead about its mean) with the beat at ``r``; its energy, µV²."""
+    energy = 0.0
+    for lead in range(leads):
+        ring = state.ring_uv[lead]
+        total = 0.0
+        for i in range(POINTS):
+            out[lead, i] = ring[(r + _FIRST + _STEP * i) & MASK]
+            total += out[lead, i]
+        for i in range(POINTS):
+            out[lead, i] -= total / POINTS
+        energy += _product(out[lead], out[lead])
+    return energy
+
+
+@kernel
+def _products(state, leads, x):
+    """Of each lead of ``x`` with each lead of the usual beat: (0 0, 0 1, 1 0, 1 1)."""
+    u = state.steady_uv
+    if leads == 1:
+        return _product(x[0], u[0]), 0.0, 0.0, 0.0
+    return _product(x[0], u[0]), _product(x[0], u[1]), _product(x[1], u[0]), _product(x[1], u[1])
+
+
+@kernel
+def _product(a, b):
+    total = 0.0
+    for i in range(POINTS):
+        total += a[i] * b[i]
+    return total
+
+
+@kernel
+def _rest(like):
+    """Share of the energy that a likeness leaves unexplained."""
+    return 1.0 - like * like if like > 0.0 else 1.0
