@@ -117,14 +117,14 @@ def test_a_restart_with_evidence_gathered_tells_the_same(
 
 def test_a_sensor_that_steps_is_told_with_its_patient() -> None:
     half, owners = ObserveGlucose(ModelSlot(Task.GLUCOSE, "none", lambda _: None), TOLD), Owners(0)
-    time_us, mg_dl = glucose(4, START_US, 20.0)
-    mg_dl[200:] += 20.0
+    time_us, mg_dl = glucose(4, START_US, 40.0)
+    mg_dl[400:] += 20.0
     due = [reading("ann", int(t), float(g)) for t, g in zip(time_us, mg_dl, strict=True)]
     records = [Record(Topic.GLUCOSE.value, 3, i, START_US // 1000, d.key, d.value) for i, d in enumerate(due)]
     began, ended = notices([half.process(records, owners)])
     assert began[2].kind is DriftKind.BIAS
     assert (began[2].patient, began[2].event, ended[2].event) == ("ann", "began", "ended")
-    assert began[2].since_us == ended[2].since_us == int(time_us[200])
+    assert began[2].since_us == ended[2].since_us == int(time_us[400])
 
 
 def test_answers_of_a_ward_are_told_under_their_task() -> None:

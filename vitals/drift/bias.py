@@ -2,8 +2,8 @@
 
 A lasting bias of a sensor cannot be told from the person's glucose by its readings alone; its coming can. Glucose goes
 on nearly as it went: a line through two readings before a moment and a line through two after it meet there within
-a few mg/dL, and a step keeps them apart. How far they come apart in a day is a matter of the sensor and how it filters:
-each bed is held against its own.
+a few mg/dL, and a step keeps them apart. How far they come apart in a week is a matter of the sensor and how it
+filters: each is held against itself, and one that steps all the time is not told of.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ BEGAN: Final = 1
 ENDED: Final = 2
 
 _LEAST_MG_DL: Final = 13.0
-_TIMES: Final = 1.25
-"""A step has to be so much greater than any of the last day."""
-_DAY: Final = 288
-_LEARNT: Final = 48
+_TIMES: Final = 1.5
+"""A step has to be so much greater than any of the last week."""
+_WEEK: Final = 2016
+_LEARNT: Final = 288
 _SETTLING: Final = 12
+_BEND: Final = 0.8
+"""Glucose may turn, after a meal: then the slope changes by as much as the lines are apart. A step leaves it."""
 _STILL_THERE: Final = 0.5
 """Seen without the first reading after it, a step is still there; a single wrong reading is not."""
 _LONGEST_US: Final = 400 * US_PER_S
@@ -33,7 +35,7 @@ _EVEN: Final = 2
 _SEEN: Final = 5
 
 FIELDS: Final = [
-    ("jump_mg_dl", np.float32),  # the greatest of the last day, fading
+    ("jump_mg_dl", np.float32),  # the greatest of the last week, fading
     ("step_mg_dl", np.float32),
     ("step_us", np.int64),
     ("step_readings", np.int32),  # since the step that was told; 0 none
@@ -61,10 +63,12 @@ def take_reading(state, kept):
     f = np.float64(state.glucose_mg_dl[newest % kept])
     step = 0.5 * (3.0 * d - e - 3.0 * c + b)
     later = 2.0 * e - f - 2.0 * c + b
+    bend = (e - d) - (c - b)
     limit = max(_LEAST_MG_DL, _TIMES * state.jump_mg_dl)
-    state.jump_mg_dl = max(abs(step), state.jump_mg_dl * (1.0 - 1.0 / _DAY))
+    state.jump_mg_dl = max(abs(step), state.jump_mg_dl * (1.0 - 1.0 / _WEEK))
     stays = later > _STILL_THERE * limit if step > 0.0 else later < -_STILL_THERE * limit
-    if state.count > _LEARNT and state.step_readings == 0 and abs(step) > limit and stays:
+    straight = abs(bend) < _BEND * abs(step)
+    if state.count > _LEARNT and state.step_readings == 0 and abs(step) > limit and stays and straight:
         state.step_mg_dl = step
         state.step_us = state.time_us[(newest - 2) % kept]
         state.step_readings = 1

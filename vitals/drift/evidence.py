@@ -29,8 +29,9 @@ _TOLD: Final = 2
 _ENDED: Final = 3
 
 FIELDS: Final = [
-    ("drift_from_us", np.int64, (_N,)),  # since when there has been evidence
     ("drift_evidence", np.float32, (_N,)),
+    ("evidence_from_us", np.int64, (_N,)),
+    ("drift_from_us", np.int64, (_N,)),
     ("drift_size", np.float32, (_N,)),
     ("drift_told", np.uint8, (_N,)),
 ]
@@ -39,10 +40,9 @@ FIELDS: Final = [
 @kernel
 def weigh(state, kind, evidence, at_us, enough):
     """Take ``evidence`` (-1 … 1) into account. True when there is ``enough`` of it."""
-    so_far = state.drift_evidence[kind]
-    if so_far == 0.0:
-        state.drift_from_us[kind] = at_us
-    state.drift_evidence[kind] = max(0.0, so_far + evidence)
+    if state.drift_evidence[kind] == 0.0:
+        state.evidence_from_us[kind] = at_us
+    state.drift_evidence[kind] = max(0.0, state.drift_evidence[kind] + evidence)
     return state.drift_evidence[kind] >= enough
 
 
@@ -50,6 +50,7 @@ def weigh(state, kind, evidence, at_us, enough):
 def begin(state, kind, size):
     """There is a drift of ``kind``: it is told at the end of the second."""
     state.drift_evidence[kind] = 0.0
+    state.drift_from_us[kind] = state.evidence_from_us[kind]
     state.drift_size[kind] = size
     state.drift_told[kind] = _BEGAN
 

@@ -22,9 +22,11 @@ _STEP: Final = 2
 POINTS: Final = 28
 """Of the QRS complex in each lead, 8 ms apart, from 100 ms before the R peak to 116 ms after it."""
 _FIRST: Final = -25
-_SHIFTS: Final = 7
-"""The R peak of a lead that was exchanged is another one: pictures are compared up to 56 ms apart."""
+_SHIFTS: Final = 12
+"""The R peak of a lead that was exchanged is another one: pictures are compared up to 96 ms apart."""
 
+_FASTEST_MS: Final = 400.0
+"""Above 150 a minute one wave runs into the next, and each is like the next one upside down."""
 _LEARNT_BEATS: Final = 32
 _ARMED_BEATS: Final = 64
 _SETTLING_BEATS: Final = 64
@@ -34,13 +36,13 @@ _RATE: Final = 1.0 / 64.0
 _LIKE: Final = 0.9
 _LESS_REST: Final = 0.5
 """An exchange has to leave half of what is not explained without it."""
-_CHANGED: Final = 0.4
-"""A factor of 1.5 and of 1 / 1.5, as a natural logarithm: hearts and postures stay below it, mostly."""
+_CHANGED: Final = 0.5
+"""A factor of 1.65 and of 1 / 1.65, as a natural logarithm: hearts and postures stay below it, mostly."""
 _APART: Final = 0.35
 _LEAD_SHARE: Final = 0.1
 """A lead with less of the energy has no say in the gain."""
-_GAIN_BEATS: Final = 24.0
-_LEADS_BEATS: Final = 16.0
+_GAIN_BEATS: Final = 20.0
+_LEADS_BEATS: Final = 20.0
 _AGAINST: Final = -1.0
 _LEAST_UV2: Final = 100.0
 
@@ -60,8 +62,10 @@ def begin(state):
 
 
 @kernel
-def take_beat(state, r):
+def take_beat(state, r, rr_pre_ms):
     """The believable beat with its R peak at grid sample ``r`` and its window in the ring."""
+    if rr_pre_ms < _FASTEST_MS:
+        return
     if state.steady_beats < 0:
         state.steady_beats += 1
     elif state.steady_beats > 0:
@@ -85,11 +89,9 @@ def _compare(state, r):
     like = (m00 + m11) / norm
     at_us = r * GRID_US
     if like >= _LIKE and _rest((m01 + m10) / norm) >= _LESS_REST * _rest(like):
-        size = math.log((m00 + m11) / known)
-        together = _goes_along(m00, known_0, known, size) and _goes_along(m11, known_1, known, size)
-        _take_usual(state, leads, x, size, together, at_us)
+        _take_usual(state, leads, x, known_0, known_1, at_us)
     else:
-        _take_other(state, r, leads, known, at_us)
+        _take_other(state, r, leads, x, known_0, known_1, at_us)
 
 
 @kernel
@@ -99,13 +101,16 @@ def _goes_along(product, lead_known, known, size):
 
 
 @kernel
-def _take_usual(state, leads, x, size, together, at_us):
-    """A beat of the usual shape, whatever its ``size``: the logarithm of its ratio to the usual one."""
+def _take_usual(state, leads, x, known_0, known_1, at_us):
+    """A beat of the usual shape, whatever its size."""
+    m00, _, _, m11 = _products(state, leads, x)
+    known = known_0 + known_1
+    size = math.log((m00 + m11) / known)
     evidence.weigh(state, evidence.LEADS_MOVED, _AGAINST, at_us, _LEADS_BEATS)
     if abs(size) < _CHANGED or state.steady_beats < _ARMED_BEATS:
         _teach(state, leads, x)
         evidence.weigh(state, evidence.GAIN, _AGAINST, at_us, _GAIN_BEATS)
-    elif not together:
+    elif not (_goes_along(m00, known_0, known, size) and _goes_along(m11, known_1, known, size)):
         _strange(state)
     elif evidence.weigh(state, evidence.GAIN, 1.0, at_us, _GAIN_BEATS):
         evidence.begin(state, evidence.GAIN, math.exp(size))
@@ -113,14 +118,27 @@ def _take_usual(state, leads, x, size, together, at_us):
 
 
 @kernel
-def _take_other(state, r, leads, known, at_us):
-    """A beat of another shape."""
-    moved = _moved(state, r, leads, known) if state.steady_beats == _ARMED_BEATS else 0.0
-    if moved == 0.0:
+def _take_other(state, r, leads, x, known_0, known_1, at_us):
+    """A beat of another shape: of the usual one in its right place, of the leads in each other's, or neither."""
+    usual, usual_shift, moved = 0.0, 0, 0.0
+    for shift in range(-_SHIFTS, _SHIFTS + 1):
+        seen = _cut(state, r + _STEP * shift, leads, x)
+        if seen < _LEAST_UV2:
+            continue
+        m00, m01, m10, m11 = _products(state, leads, x)
+        norm = math.sqrt(seen * (known_0 + known_1))
+        if (m00 + m11) / norm > usual:
+            usual, usual_shift = (m00 + m11) / norm, shift
+        moved = max(moved, (m01 + m10) / norm, (m00 - m11) / norm, (m11 - m00) / norm, (-m00 - m11) / norm)
+    if moved >= _LIKE and _rest(moved) < _LESS_REST * _rest(usual) and state.steady_beats == _ARMED_BEATS:
+        if evidence.weigh(state, evidence.LEADS_MOVED, 1.0, at_us, _LEADS_BEATS):
+            evidence.begin(state, evidence.LEADS_MOVED, moved * moved)
+            state.steady_beats = -_SETTLING_BEATS
+    elif usual >= _LIKE:
+        _cut(state, r + _STEP * usual_shift, leads, x)
+        _take_usual(state, leads, x, known_0, known_1, at_us)
+    else:
         _strange(state)
-    elif evidence.weigh(state, evidence.LEADS_MOVED, 1.0, at_us, _LEADS_BEATS):
-        evidence.begin(state, evidence.LEADS_MOVED, moved)
-        state.steady_beats = -_SETTLING_BEATS
 
 
 @kernel
@@ -156,24 +174,6 @@ def _learn(state):
             state.steady_uv[lead, i] -= total / POINTS
     state.steady_beats = 1
     state.strange_beats = 0
-
-
-@kernel
-def _moved(state, r, leads, known):
-    """Share of the beat at ``r`` that leads in each other's place or upside down explain; 0 where they do not explain
-    it, or the leads as they were explain it too, shifted.
-    """
-    x = np.empty((LEADS, POINTS), np.float32)
-    as_it_was, moved = 0.0, 0.0
-    for shift in range(-_SHIFTS, _SHIFTS + 1):
-        seen = _cut(state, r + _STEP * shift, leads, x)
-        if seen < _LEAST_UV2:
-            continue
-        m00, m01, m10, m11 = _products(state, leads, x)
-        norm = math.sqrt(seen * known)
-        as_it_was = max(as_it_was, (m00 + m11) / norm)
-        moved = max(moved, (m01 + m10) / norm, (m00 - m11) / norm, (m11 - m00) / norm, (-m00 - m11) / norm)
-    return moved * moved if moved >= _LIKE and _rest(moved) < _LESS_REST * _rest(as_it_was) else 0.0
 
 
 @kernel

@@ -293,7 +293,7 @@ def _emit(state, chunk, row, known_us, beats, n_beats):
     else:
         beat.verdict = quality.best_verdict(state, first, SAMPLES, state.qrs_uv)
     if beat.verdict <= _POOR:
-        shape.take_beat(state, r)
+        shape.take_beat(state, r, state.rr_pre_ms[at])
     state.emitted += 1
     _set_due(state)
     return n_beats + 1
