@@ -26,7 +26,7 @@ from mode import CrashingSupervisor
 from models.registry import Registry
 from models.signing import KeyRefused, Trust
 from stream import config, shadow, warming
-from stream.agents import recovery, transport
+from stream.agents import judgements, recovery, transport
 from stream.agents.control import Releases
 from stream.agents.door import Door
 from stream.agents.fork import fork
@@ -231,6 +231,8 @@ class Worker:
             running += [door.corridor.run(), door.watch(), door.meter()]
         if role in _OBSERVE:
             running.append(self._releases.follow(self._settings.kafka))
+        if role in _NOTIFY:
+            running.append(judgements.follow(self._settings.kafka, self._tally.judged))
         if role in _DECIDE:
             running.append(self._horizon.follow(self._settings.kafka, GROUP, self._group))
         return [self._run(one) for one in running]

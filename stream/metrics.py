@@ -45,6 +45,24 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
         "windows by what was said of them: likeliest class, range of the forecast 30 min ahead, verdict where no model",
     ),
     MetricSpec(
+        "wardwatch_drift_total",
+        "counter",
+        ("stream", "kind", "scope", "event"),
+        "drifts told on drift.v1: gain, leads, mains, bias of a bed, answers of a ward; began, ended (it has settled)",
+    ),
+    MetricSpec(
+        "wardwatch_drift_answers_index",
+        "gauge",
+        ("task",),
+        "population stability index of the newest hour of answers beside the day before",
+    ),
+    MetricSpec(
+        "wardwatch_alarms_judged_total",
+        "counter",
+        ("condition", "judged"),
+        "what staff said of alarms (labels.v1): true, false, not-actionable",
+    ),
+    MetricSpec(
         "wardwatch_findings_decided_total",
         "counter",
         ("outcome",),

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from stream import ingest
 from stream.checkpoint import Owners
+from stream.drifting import WardAnswers, of_beds
 from stream.imagestore import ImageStore
 from stream.ingest import EcgChunks
 from stream.modelslot import ModelSlot
@@ -70,6 +71,7 @@ class ObserveEcg:
         self._windows = EcgWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
         self._scorer = Scorer({Task.ECG_BEAT: beat_slot}, told.archive_share)
+        self._answers = WardAnswers("ecg")
         self._clock_ahead_us = told.clock_ahead_us
         self._relief = told.relief
 
@@ -149,6 +151,10 @@ class ObserveEcg:
             self._scorer.score(beats, ward, source_partition, scored, by_model=by_model)
         self._scorer.score(rhythm_windows(step.rhythm, input_ms), ward, source_partition, scored)
         add(products, scored, np.unique(input_ms[step.rhythm.chunk]).tolist())
+        for notice, partition in of_beds(step.changes, self.stream, Task.ECG_BEAT, ward):
+            products.tell_drift(notice, partition)
+        until_us = max(windows.end_us.max(initial=0) for windows in (step.beats, step.rhythm))
+        _weigh_answers(self._answers, int(until_us), products)
 
 
 class ObserveGlucose:
@@ -162,6 +168,7 @@ class ObserveGlucose:
         self._windows = GlucoseWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
         self._scorer = Scorer({Task.GLUCOSE: slot}, told.archive_share)
+        self._answers = WardAnswers("glucose")
         self._clock_ahead_us = told.clock_ahead_us
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
@@ -198,6 +205,9 @@ class ObserveGlucose:
         windows = glucose_windows(step, row, glucose_mg_dl, input_ms)
         self._scorer.score(windows, ward, records[0].partition, scored)
         add(products, scored, windows.input_ms.tolist())
+        for notice, partition in of_beds(step.changes, self.stream, Task.GLUCOSE, ward):
+            products.tell_drift(notice, partition)
+        _weigh_answers(self._answers, int(step.end_us.max(initial=0)), products)
         return products
 
     def tick(self, now_us: int) -> Products | None:
@@ -229,6 +239,7 @@ class ObserveImaging:
 
     def __init__(self, slots: Mapping[Task, ModelSlot], store: ImageStore, told: Observing) -> None:
         self._scorer = Scorer(slots, told.archive_share)
+        self._answers = WardAnswers("imaging")
         self._store = store
         self._clock_ahead_us = told.clock_ahead_us
         self._seen: dict[str, _Seen] = {}
@@ -256,6 +267,7 @@ class ObserveImaging:
                 taken.setdefault(task, []).append((record, event, picture))
         for task, images in taken.items():
             self._score(task, images, products)
+        _weigh_answers(self._answers, max((event.time_us for _, event, _ in usable), default=0), products)
         return products
 
     def tick(self, now_us: int) -> Products | None:
@@ -355,6 +367,13 @@ class _Seen:
         except msgspec.DecodeError as error:
             raise ValueError("not a list of digests") from error
         return seen
+
+
+def _weigh_answers(answers: WardAnswers, until_us: int, products: Products) -> None:
+    """What was said in this batch, of windows up to ``until_us``."""
+    for notice in answers.take(products.said, until_us):
+        products.tell_drift(notice)
+    products.stability = answers.index
 
 
 def add(products: Products, scored: Scored, completed_ms: list[int]) -> None:

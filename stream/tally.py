@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from models.engine import Rung
+from stream import drifting
 from stream.health import Health
 from stream.metrics import Metrics
 from stream.modelslot import SlotNews
@@ -27,6 +28,8 @@ class Tally:
         self._health = health
         self._clock = clock
         self._bundle: dict[tuple[str, str], str] = {}
+        for drift in drifting.series():
+            self._counter["wardwatch_drift_total"].labels(*drift)  # there from the start: the first one is an increase
 
     def published(self, stream: str, products: Products, now_ms: int) -> None:
         """See ``Witness``."""
@@ -37,6 +40,10 @@ class Tally:
             self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
         for (task, answer), n in products.paired.items():
             self._counter["wardwatch_paired_windows_total"].labels(task, answer).inc(n)
+        for drift, n in products.drifts.items():
+            self._counter["wardwatch_drift_total"].labels(*drift).inc(n)
+        for task, index in products.stability.items():
+            self._gauge["wardwatch_drift_answers_index"].labels(task).set(index)
         for task, n in products.batches:
             self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
         for taken, n in products.decided.items():
@@ -93,6 +100,10 @@ class Tally:
     def overload(self, step: int) -> None:
         """How much is given up: see ``stream/overload.py``."""
         self._gauge["wardwatch_overload_step"].set(step)
+
+    def judged(self, condition: str, worth: str) -> None:
+        """A person said what an alarm was worth."""
+        self._counter["wardwatch_alarms_judged_total"].labels(condition, worth).inc()
 
     def rewound(self, topic: str) -> None:
         """A hole in the offsets was sought back."""

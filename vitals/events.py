@@ -117,6 +117,10 @@ class ImagingEvent(Wire, frozen=True, tag="imaging", tag_field="type"):
     columns: int | None = None
 
 
+JUDGEMENTS: Final = ("true", "false", "not-actionable")
+"""What a person says of an alarm; of a window it is a class of its task."""
+
+
 class Label(Wire, frozen=True, tag="label", tag_field="type"):
     """What a person says was true: of a window (``task`` + ``end_us``) or of an alert (``alert_id``)."""
 
@@ -209,15 +213,14 @@ class DriftKind(enum.StrEnum):
     MAINS = "mains"  # amplitude of the line frequency that came, microvolts in the signal as the networks see it
     BIAS = "bias"  # the step, mg/dL
     ANSWERS = "answers"  # population stability index beside the answers before
-    PRECISION = "precision"  # the share of a condition's alarms that staff call true, less what it was before
 
 
 class DriftNotice(Wire, frozen=True, tag="drift", tag_field="type"):
     """What comes in, or what is said of it, is no longer what it was (``began``), or has settled since (``ended``).
 
-    ``scope`` bed: one patient's stream beside its own past, keyed by patient. ward: everybody's answers of one task, or
-    the alarms of one condition (``task`` names it), keyed by that, ``patient`` empty. ``when_us``: event time at which
-    it was known; ``since_us``: when it began as far as can be told, the same in both notices of one change of a bed.
+    ``scope`` bed: one patient's stream beside its own past, keyed by patient. ward: everybody's answers of one task,
+    as one worker gave them, keyed by task, ``patient`` empty. ``when_us``: event time at which it was known;
+    ``since_us``: when it began as far as can be told, the same in both notices of one change of a bed.
     """
 
     patient: Text

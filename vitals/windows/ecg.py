@@ -6,13 +6,15 @@ signal and its event times only: cut into any chunks and bundled in any way it g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from vitals import units, usual
+from vitals.drift import evidence
+from vitals.drift.changes import Changes
 from vitals.qrs import DERIVED
 from vitals.rows import Rows, RowTable
 from vitals.runs import Outcome
@@ -96,7 +98,7 @@ class EcgStep:
 
     ``outcome``: uint8[c], ``Outcome``. A chunk that is taken waits until a rhythm window with one of its samples in it
     is given out: ``scored``: int32[c], how many waiting chunks (itself included) this chunk brought to that;
-    ``cut``: int32[c], how many were thrown away because this chunk began a new run.
+    ``cut``: int32[c], how many were thrown away because this chunk began a new run. ``changes``: drifts of beds.
     """
 
     outcome: npt.NDArray[np.uint8]
@@ -104,6 +106,7 @@ class EcgStep:
     cut: npt.NDArray[np.int32]
     beats: BeatWindows
     rhythm: RhythmWindows
+    changes: Changes
 
 
 class EcgWindows:
@@ -187,17 +190,30 @@ class EcgWindows:
                 break
         self._waiting += int((outcome == Outcome.TAKEN).sum() - scored.sum() - cut.sum())
         beat = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        rhythm = rhythms[:n_rhythms]
         return EcgStep(
             outcome,
             scored,
             cut,
-            BeatWindows(*_columns(beat)),
-            RhythmWindows(*_columns(rhythms[:n_rhythms])),
+            BeatWindows(*_columns(beat, BeatWindows)),
+            RhythmWindows(*_columns(rhythm, RhythmWindows)),
+            _changes(rhythm[rhythm["drift"] != evidence.NOTHING]),
         )
 
 
-def _columns(table: npt.NDArray[np.void]) -> list[npt.NDArray[Any]]:
-    return [np.ascontiguousarray(table[name]) for name in table.dtype.names or ()]
+def _columns(table: npt.NDArray[np.void], kind: type[BeatWindows | RhythmWindows]) -> list[npt.NDArray[Any]]:
+    return [np.ascontiguousarray(table[field.name]) for field in fields(kind)]
+
+
+def _changes(seconds: npt.NDArray[np.void]) -> Changes:
+    return Changes(
+        [evidence.KINDS[kind] for kind in seconds["drift"].tolist()],
+        seconds["row"],
+        seconds["end_us"],
+        seconds["drift_began"],
+        seconds["drift_from_us"],
+        seconds["drift_size"],
+    )
 
 
 def _must_fit(

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from vitals import fibrillation, qrs, quality, rhythm, runs, signal, units, usual
+from vitals.drift import evidence, mains, shape
 from vitals.findings import BEAT_AFTER_R_US, Verdict
 from vitals.kernels import kernel
 from vitals.signal import GRID_US, LEADS, MASK, RATE_HZ, RING
@@ -19,6 +20,8 @@ _KEEP_LEVELS_US: Final = 60 * units.US_PER_S
 _NEVER: Final = np.iinfo(np.int64).max
 _TOO_SHORT: Final = int(Verdict.TOO_SHORT)
 _GAP: Final = int(Verdict.GAP)
+_POOR: Final = int(Verdict.POOR)
+_NOISY: Final = int(Verdict.NOISY)
 _UNSEEN: Final = signal.MISSING | signal.STUCK | signal.RAILED
 _HOLE: Final = RATE_HZ // 2
 """After a longer hole nobody can say how long there has been no beat."""
@@ -30,6 +33,9 @@ STATE: Final = np.dtype(
         *qrs.FIELDS,
         *rhythm.FIELDS,
         *usual.FIELDS,
+        *evidence.FIELDS,
+        *shape.FIELDS,
+        *mains.FIELDS,
         ("blind", np.int64),  # grid samples of this run in which no lead saw the heart
         ("blind_for", np.int64),  # of them, those without a break up to now
         ("seen_from", np.int64),  # since when the heart has been seen, but for short holes
@@ -74,6 +80,10 @@ RHYTHM: Final = np.dtype(
         ("rate_of_5_bpm", np.float32),
         ("rate_of_17_bpm", np.float32),
         ("verdict", np.uint8),
+        ("drift", np.int8),
+        ("drift_began", np.bool_),
+        ("drift_from_us", np.int64),
+        ("drift_size", np.float32),
     ],
     align=True,
 )
@@ -154,6 +164,9 @@ def most_beats(seconds):
 def _restart(state, start_us, rate_hz, n_leads):
     same = rate_hz == state.rate_hz and n_leads == state.n_leads
     ahead_us = start_us - runs.frontier_us(state)
+    if n_leads != state.n_leads:
+        shape.begin(state)
+        mains.begin(state)
     runs.begin(state, start_us, rate_hz, n_leads)
     signal.begin(state)
     if same and 0 <= ahead_us <= _KEEP_LEVELS_US and state.learnt:
@@ -279,6 +292,8 @@ def _emit(state, chunk, row, known_us, beats, n_beats):
         beat.verdict = _TOO_SHORT
     else:
         beat.verdict = quality.best_verdict(state, first, SAMPLES, state.qrs_uv)
+    if beat.verdict <= _POOR:
+        shape.take_beat(state, r, state.rr_pre_ms[at])
     state.emitted += 1
     _set_due(state)
     return n_beats + 1
@@ -302,6 +317,11 @@ def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
     window.rate_of_17_bpm = rhythm.rate_of_bpm(state, k, rhythm.FAST_BEATS)
     first = max(k - RATE_HZ, state.first_grid)
     window.verdict = quality.best_verdict(state, first, k - first, state.qrs_uv) if k - first > RATE_HZ // 2 else _GAP
+    if window.verdict <= _NOISY and k - RATE_HZ >= state.first_grid:
+        mains.take_second(state, k)
+    window.drift, window.drift_began = evidence.next_notice(state)
+    window.drift_from_us = state.drift_from_us[max(0, window.drift)]
+    window.drift_size = state.drift_size[max(0, window.drift)]
     scored[chunk] += state.waiting[0]
     state.waiting[0] = state.waiting[1]
     state.waiting[1] = 0
