@@ -24,7 +24,8 @@ import wfdb
 from tqdm import tqdm
 
 from models.registry import Registry
-from stream import config
+from models.verdicts import shipped
+from stream import config, verdicts
 from stream.alerting import Decided, Deciding
 from stream.checkpoint import Owners
 from stream.gateways import cgm, images
@@ -80,7 +81,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--modality", default="OT", help="what a PNG is: CR, DX, US …")
     parser.add_argument("--body-part", default="", help="what a PNG shows: CHEST, BREAST")
+    parser.add_argument("--alarms", type=Path, help="monitor alarms to judge, lines of record,type: alarms.csv")
     asked = parser.parse_args(argv)
+    try:
+        alarms = verdicts.alarms_in(asked.alarms) if asked.alarms else None
+    except WardwatchError as error:
+        parser.error(str(error))
     asked.out.mkdir(parents=True, exist_ok=True)
     slots = open_slots(_tell)
     begin_serving(Registry.seeded(config.read(os.environ).registry, SHIPPED_BUNDLES), slots)
@@ -93,6 +99,8 @@ def main(argv: Sequence[str]) -> int:
         except WardwatchError as error:
             failed += 1
             tqdm.write(f"{path.name}: {error}", file=sys.stderr)
+    if alarms is not None:
+        scorer.judge(tqdm(alarms, unit="alarm", disable=None), inputs)
     scorer.close()
     sys.stderr.write(f"{len(inputs) - failed} of {len(inputs)} scored into {asked.out}\n")
     return 1 if failed or not inputs else 0
@@ -115,6 +123,17 @@ class OfflineScorer:
             self._images(path)
         else:
             self._ecg(path)
+
+    def judge(self, alarms: Iterable[verdicts.Alarm], inputs: Iterable[Path]) -> None:
+        """Write ``alarms.csv``: a verdict on each of ``alarms``, whose records are among ``inputs``."""
+        verdicts.judge(
+            alarms,
+            {(path.stem if path.suffix in {".hea", ".dat"} else path.name): path for path in inputs},
+            shipped(),
+            self.slots[Task.ECG_BEAT],
+            self.out / "alarms.csv",
+            lambda text: tqdm.write(text, file=sys.stderr),
+        )
 
     def close(self) -> None:
         """Close the engines."""
