@@ -11,7 +11,7 @@ import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,7 +126,7 @@ class OfflineScorer:
         name = recording.name.rpartition("/")[2]
         findings: list[FindingBatch] = []
         alerts: list[AlertTransition] = []
-        for found, decided in watched_ecg(recording, self.slots[Task.ECG_BEAT]):
+        for found, decided in watched_ecg(recording, self.slots):
             findings += _tables(found)
             alerts += decided.transitions
         _write_annotation(self.out, name, recording.rate_hz, findings, alerts)
@@ -169,11 +169,13 @@ class OfflineScorer:
         _write_images(self.out / f"{path.name.partition('.')[0]}.images.csv", list(rows.values()))
 
 
-def watched_ecg(recording: monitor.Recording, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:
+def watched_ecg(
+    recording: monitor.Recording, slots: Mapping[Task, ModelSlot]
+) -> Iterator[tuple[list[Findings], Decided]]:
     """A patient with this ECG from admission to its end: findings as they come, and what is decided on each."""
     bed = monitor.Bed(recording.name.rpartition("/")[2], recording)
     messages = monitor.bundles("offline", [bed], Pace(EARLIEST_US, speed=1e9))
-    return _watched(_observed(ObserveEcg(slot, _TOLD), (due.value for due in messages), Topic.ECG))
+    return _watched(_observed(ObserveEcg(slots, _TOLD), (due.value for due in messages), Topic.ECG))
 
 
 def watched_glucose(person: cgm.Person, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:

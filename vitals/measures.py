@@ -33,6 +33,7 @@ MEASURED: Final[dict[Task, tuple[Condition, ...]]] = {
     ),
     Task.PNEUMONIA: (_C.PNEUMONIA_SUSPECTED,),
     Task.BREAST: (_C.BREAST_MALIGNANCY_SUSPECTED,),
+    Task.ECG_AF: (_C.ATRIAL_FIBRILLATION,),
 }  # fmt: skip
 """The conditions of a task in the order in which ``measure`` fills them; those of ``NO_DATA`` have no measure."""
 
@@ -60,6 +61,7 @@ READ: Final[dict[Task, tuple[str, ...]]] = {
     ),
     Task.PNEUMONIA: ("p_pneumonia",),
     Task.BREAST: ("p_malignant",),
+    Task.ECG_AF: ("p_af",),
 }
 """Columns of a finding that are read here and in ``vitals/hazards.py``, in the order of the kernels' ``values``."""
 
