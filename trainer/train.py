@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from models.nets import catalogue, ecg, glucose, imaging
+from models.nets import af, catalogue, ecg, glucose, imaging
 from models.spec import Calibration
 from trainer.augment import augmented
 from trainer.calibrate import fitted
@@ -33,6 +33,7 @@ _NETWORK: Final[dict[Task, tuple[str, dict[str, int]]]] = {
     Task.GLUCOSE: (glucose.NETWORK, {}),
     Task.PNEUMONIA: (imaging.NETWORK, {}),
     Task.BREAST: (imaging.NETWORK, {}),
+    Task.ECG_AF: (af.NETWORK, {}),
 }
 _ANSWER_BATCH: Final = 1024
 _WARM_UP: Final = 0.1
