@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,7 @@ import wfdb
 from tqdm import tqdm
 
 from models.registry import Registry
-from stream import config
+from stream import clip, config
 from stream.alerting import Decided, Deciding
 from stream.checkpoint import Owners
 from stream.gateways import cgm, images
@@ -106,6 +106,7 @@ class OfflineScorer:
     out: Path
     modality: str
     body_part: str
+    rhythms: dict[str, str] = field(default_factory=dict)
 
     def score(self, path: Path) -> None:
         """Write the results of ``path``. Raises ``WardwatchError`` when it cannot be read."""
@@ -117,13 +118,18 @@ class OfflineScorer:
             self._ecg(path)
 
     def close(self) -> None:
-        """Close the engines."""
+        """Write what is of all recordings together, and close the engines."""
+        if self.rhythms:
+            with (self.out / "rhythm.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([("record", "label"), *sorted(self.rhythms.items())])
         for slot in self.slots.values():
             slot.close()
 
     def _ecg(self, path: Path) -> None:
         recording = monitor.read(path)
         name = recording.name.rpartition("/")[2]
+        if recording.seconds <= clip.LONGEST_S and (label := clip.rhythm_of(recording, self.slots[Task.ECG_AF])):
+            self.rhythms[name] = label
         findings: list[FindingBatch] = []
         alerts: list[AlertTransition] = []
         for found, decided in watched_ecg(recording, self.slots):
