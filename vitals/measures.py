@@ -71,7 +71,8 @@ ADDED: Final = frozenset({"rate_of_5_bpm", "rate_of_17_bpm"})
 RHYTHM_TASK: Final = 1
 BEAT_TASK: Final = 0
 GLUCOSE_TASK: Final = 2
-"""Places of the three vital streams in the order of ``Task``; a test holds them to it."""
+AF_TASK: Final = 5
+"""Places of the vital streams in the order of ``Task``; a test holds them to it."""
 
 _POOR: Final = int(Verdict.POOR)
 _FLAT: Final = int(Verdict.FLAT)

@@ -256,7 +256,8 @@ def test_a_patient_sent_by_two_gateways_is_decided_from_the_first_and_the_bed_sa
     assert ward.decided[Taken.DECIDED] == alone.decided[Taken.DECIDED]
     assert (
         ward.decided[Taken.OTHER_SOURCE]
-        == len(ward.ends(Task.ECG_BEAT)) + len(ward.ends(Task.ECG_RHYTHM)) - (alone.decided[Taken.DECIDED])
+        == sum(len(ward.ends(task)) for task in (Task.ECG_BEAT, Task.ECG_RHYTHM, Task.ECG_AF))
+        - alone.decided[Taken.DECIDED]
     )
     assert ward.clinical() == alone.clinical()
     assert ward.course(C.ECG_TWO_MONITORS) == [E.RAISED]
