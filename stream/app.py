@@ -249,7 +249,7 @@ class Worker:
             archive_share=settings.archive_share,
             relief=self._overload.relief,
         )
-        self._open_door((Topic.ECG,), ObserveEcg(slots[Task.ECG_BEAT], observing), self._observing)
+        self._open_door((Topic.ECG,), ObserveEcg(slots, observing), self._observing)
         self._open_door((Topic.GLUCOSE,), ObserveGlucose(slots[Task.GLUCOSE], observing), self._observing)
         self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), self._images, observing), self._imaging)
 

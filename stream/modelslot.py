@@ -495,6 +495,7 @@ WINDOW_OF: Final = {
     Task.GLUCOSE: glucose.SPEC,
     Task.PNEUMONIA: image.SPEC,
     Task.BREAST: image.SPEC,
+    Task.ECG_AF: ecg.RECENT_SPEC,
 }
 """Every task that has a model, and the windows it is made for."""
 

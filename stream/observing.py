@@ -32,6 +32,7 @@ from stream.scoring import (
     beat_windows,
     glucose_windows,
     image_windows,
+    recent_windows,
     rhythm_windows,
 )
 from stream.topics import PARTITIONS
@@ -39,7 +40,7 @@ from vitals.errors import Reason, Unusable
 from vitals.events import Checkpoint, ImagingEvent, Record
 from vitals.findings import Task, Verdict
 from vitals.sources import ANY
-from vitals.windows.ecg import EcgWindows
+from vitals.windows.ecg import RECENT_EVERY_S, EcgWindows
 from vitals.windows.glucose import GlucoseWindows
 from vitals.windows.glucose import Outcome as ReadingOutcome
 from vitals.windows.image import image_window
@@ -67,10 +68,10 @@ class ObserveEcg:
     batch_records: Final = 10_000
     remembers_s: Final = 60.0
 
-    def __init__(self, beat_slot: ModelSlot, told: Observing) -> None:
+    def __init__(self, slots: Mapping[Task, ModelSlot], told: Observing) -> None:
         self._windows = EcgWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
-        self._scorer = Scorer({Task.ECG_BEAT: beat_slot}, told.archive_share)
+        self._scorer = Scorer({task: slots[task] for task in (Task.ECG_BEAT, Task.ECG_AF)}, told.archive_share)
         self._answers = WardAnswers("ecg")
         self._clock_ahead_us = told.clock_ahead_us
         self._relief = told.relief
@@ -131,15 +132,16 @@ class ObserveEcg:
         relief = self._relief(min(arrived_ms))
         salt = self._patients.salt
         carried = row != NO_ROW
+        phase = (salt[row] % RECENT_EVERY_S).astype(np.uint8)
         keep = carried & (salt[row] >= relief.unwatched * 2**32)
         if not keep.all():
             products.refused[Reason.CAPACITY] += int((~carried).sum())
             products.refused[Reason.OVERLOAD] += int((carried & ~keep).sum())
             samples = samples[np.repeat(keep, n_samples.astype(np.int64) * n_leads)]
-            row, input_ms = row[keep], input_ms[keep]
+            row, input_ms, phase = row[keep], input_ms[keep], phase[keep]
             start_us, rate_hz, n_leads = start_us[keep], rate_hz[keep], n_leads[keep]
             gain_uv, n_samples = gain_uv[keep], n_samples[keep]
-        step = self._windows.advance(row, start_us, rate_hz, n_leads, gain_uv, n_samples, samples)
+        step = self._windows.advance(row, start_us, rate_hz, n_leads, gain_uv, n_samples, samples, phase)
         for code, reason in _REFUSED_BY_OUTCOME.items():
             products.refused[reason] += int((step.outcome == code).sum())
         products.refused[Reason.WINDOW_CUT] += int(step.cut.sum())
@@ -150,6 +152,9 @@ class ObserveEcg:
         for beats, by_model in _unscored(beat_windows(step.beats, input_ms), salt, relief):
             self._scorer.score(beats, ward, source_partition, scored, by_model=by_model)
         self._scorer.score(rhythm_windows(step.rhythm, input_ms), ward, source_partition, scored)
+        for recent, by_model in _unscored(recent_windows(step.recent, input_ms), salt, relief):
+            if by_model:
+                self._scorer.score(recent, ward, source_partition, scored)
         add(products, scored, np.unique(input_ms[step.rhythm.chunk]).tolist())
         for notice, partition in of_beds(step.changes, self.stream, Task.ECG_BEAT, ward):
             products.tell_drift(notice, partition)

@@ -11,8 +11,8 @@ import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from models.registry import Registry
 from models.verdicts import shipped
-from stream import config, verdicts
+from stream import clip, config, verdicts
 from stream.alerting import Decided, Deciding
 from stream.checkpoint import Owners
 from stream.gateways import cgm, images
@@ -114,6 +114,7 @@ class OfflineScorer:
     out: Path
     modality: str
     body_part: str
+    rhythms: dict[str, str] = field(default_factory=dict)
 
     def score(self, path: Path) -> None:
         """Write the results of ``path``. Raises ``WardwatchError`` when it cannot be read."""
@@ -136,16 +137,21 @@ class OfflineScorer:
         )
 
     def close(self) -> None:
-        """Close the engines."""
+        """Write what is of all recordings together, and close the engines."""
+        if self.rhythms:
+            with (self.out / "rhythm.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([("record", "label"), *sorted(self.rhythms.items())])
         for slot in self.slots.values():
             slot.close()
 
     def _ecg(self, path: Path) -> None:
         recording = monitor.read(path)
         name = recording.name.rpartition("/")[2]
+        if recording.seconds <= clip.LONGEST_S and (label := clip.rhythm_of(recording, self.slots[Task.ECG_AF])):
+            self.rhythms[name] = label
         findings: list[FindingBatch] = []
         alerts: list[AlertTransition] = []
-        for found, decided in watched_ecg(recording, self.slots[Task.ECG_BEAT]):
+        for found, decided in watched_ecg(recording, self.slots):
             findings += _tables(found)
             alerts += decided.transitions
         _write_annotation(self.out, name, recording.rate_hz, findings, alerts)
@@ -188,11 +194,13 @@ class OfflineScorer:
         _write_images(self.out / f"{path.name.partition('.')[0]}.images.csv", list(rows.values()))
 
 
-def watched_ecg(recording: monitor.Recording, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:
+def watched_ecg(
+    recording: monitor.Recording, slots: Mapping[Task, ModelSlot]
+) -> Iterator[tuple[list[Findings], Decided]]:
     """A patient with this ECG from admission to its end: findings as they come, and what is decided on each."""
     bed = monitor.Bed(recording.name.rpartition("/")[2], recording)
     messages = monitor.bundles("offline", [bed], Pace(EARLIEST_US, speed=1e9))
-    return _watched(_observed(ObserveEcg(slot, _TOLD), (due.value for due in messages), Topic.ECG))
+    return _watched(_observed(ObserveEcg(slots, _TOLD), (due.value for due in messages), Topic.ECG))
 
 
 def watched_glucose(person: cgm.Person, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:

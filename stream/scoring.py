@@ -128,6 +128,21 @@ def rhythm_windows(rhythm: ecg.RhythmWindows, input_ms: Ints) -> Windows:
     )
 
 
+def recent_windows(recent: ecg.RecentBeats, input_ms: Ints) -> Windows:
+    """Recent beats of patients; ``input_ms``: int64[chunks], broker time of the record of each chunk."""
+    return Windows(
+        Task.ECG_AF,
+        ecg.RECENT_SPEC,
+        recent.row,
+        recent.end_us,
+        recent.known_us,
+        input_ms[recent.chunk],
+        recent.verdict,
+        {"beats": recent.beats, "context": recent.context},
+        {},
+    )
+
+
 def glucose_windows(
     step: glucose.GlucoseStep, row: npt.NDArray[np.int32], glucose_mg_dl: npt.NDArray[np.float32], input_ms: Ints
 ) -> Windows:

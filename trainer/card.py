@@ -24,6 +24,7 @@ _TITLE: Final[dict[Task, str]] = {
     Task.GLUCOSE: "Glucose in the next hour",
     Task.PNEUMONIA: "Pneumonia on a chest radiograph",
     Task.BREAST: "Malignancy on a breast ultrasound image",
+    Task.ECG_AF: "Rhythm of the last beats: sinus, atrial fibrillation, other, too noisy",
 }
 
 _ABOUT: Final[dict[Task, str]] = {
@@ -54,6 +55,11 @@ Input: a breast ultrasound image as a 28 x 28 grey square. Trained on BreastMNIS
 benign and normal are one class). Class 0 is malignant; sensitivity is for malignancy. MedMNIST names no
 patients, so two images of one woman may lie on both sides of the split. The set is small: see the width of the
 intervals. A hint for the order of reading, never a diagnosis.""",
+    Task.ECG_AF: """\
+Input: the last 64 beats that our own detector found within 64 s, each as its interval, its likeness to the usual
+beat and the shape of what precedes its QRS, and how much of the signal could be read. Trained on the recordings of
+a hand-held lead of 9 to 61 s (CinC Challenge 2017), whose classes are unevenly common here and otherwise at a
+bedside. One label stands for a whole recording. "Other" is everything from ectopic beats to flutter.""",
 }
 
 _SOURCES: Final[dict[Task, str]] = {
@@ -63,6 +69,7 @@ _SOURCES: Final[dict[Task, str]] = {
     "Glucose-ML (Prioleau 2025): AZT1D, BIGIDEAs, HUPA-UCM, T1D-UOM (CC BY 4.0 / ODC-By), PhysioCGM (CC0).",
     Task.PNEUMONIA: "PneumoniaMNIST (Yang 2023, Kermany 2018; CC BY 4.0), official training and validation splits.",
     Task.BREAST: "BreastMNIST (Yang 2023, Al-Dhabyani 2020; CC BY 4.0), official training and validation splits.",
+    Task.ECG_AF: "PhysioNet/CinC Challenge 2017 (Clifford 2017; ODC-By 1.0), its training set.",
 }
 
 WHO: Final[dict[Task, str]] = {
@@ -70,6 +77,7 @@ WHO: Final[dict[Task, str]] = {
     Task.GLUCOSE: "people",
     Task.PNEUMONIA: "images, each of a person of its own as far as is known",
     Task.BREAST: "images, each of a person of its own as far as is known",
+    Task.ECG_AF: "recordings, each of a person of its own as far as is known",
 }
 """What is held out, drawn and counted."""
 

@@ -17,7 +17,7 @@ from vitals.errors import WardwatchError
 from vitals.findings import Task
 
 RECIPES: Final = Path(__file__).parent / "recipes"
-TRAINED_TASKS: Final = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST)
+TRAINED_TASKS: Final = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST, Task.ECG_AF)
 
 WINDOWS_TOPIC: Final = "windows.v1"
 LABELS_TOPIC: Final = "labels.v1"

@@ -20,6 +20,7 @@ CLASSES: Final[dict[Task, tuple[str, ...]]] = {
     Task.ECG_BEAT: BEAT_CLASSES,
     Task.PNEUMONIA: ("normal", "pneumonia"),
     Task.BREAST: ("malignant", "benign"),
+    Task.ECG_AF: ("normal", "af", "other", "noise"),
 }
 
 # ANSI/AAMI EC57:2012, table 1; nodal escapes (e, j) count as N (de Chazal 2004, doi:10.1109/TBME.2004.827359).
@@ -28,6 +29,9 @@ AAMI_CLASS: Final[dict[str, int]] = {
 }
 
 Q: Final = BEAT_CLASSES.index("q")
+CLIP_CLASS: Final = {"N": 0, "A": 1, "O": 2, "~": 3}
+"""Words of the CinC Challenge 2017."""
+
 NO_BEAT: Final = -1
 """A detection where the reference has no beat: nothing to learn, but an alarm if it is called V."""
 LEFT_OUT: Final = -2

@@ -21,6 +21,7 @@ OUTPUTS: Final[dict[Task, tuple[str, ...]]] = {
     Task.GLUCOSE: ("mean", "quantiles", "limit_logits"),
     Task.PNEUMONIA: ("logits",),
     Task.BREAST: ("logits",),
+    Task.ECG_AF: ("logits",),
 }
 
 _LEVELS: Final = np.array(FORECAST_QUANTILES) / 100.0

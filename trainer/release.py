@@ -28,6 +28,7 @@ from trainer.evaluate import Evaluation
 from trainer.examples import SPEC, WARD
 from trainer.gate import Verdict
 from trainer.train import Trained
+from vitals import recentbeats
 from vitals.clock import Clock
 from vitals.findings import COLUMNS, FORECAST_HORIZONS_MIN, FORECAST_LIMITS, FORECAST_QUANTILES, Task
 from vitals.units import US_PER_S
@@ -47,6 +48,10 @@ INPUTS: Final[dict[Task, tuple[TensorSpec, ...]]] = {
     Task.GLUCOSE: (TensorSpec("glucose", "float32", (None, glucose.STEPS, 2), "100 mg/dL"),),
     Task.PNEUMONIA: (TensorSpec("image", "float32", (None, 1, image.SIDE, image.SIDE), "grey"),),
     Task.BREAST: (TensorSpec("image", "float32", (None, 1, image.SIDE, image.SIDE), "grey"),),
+    Task.ECG_AF: (
+        TensorSpec("beats", "float32", (None, recentbeats.BEATS, len(recentbeats.FEATURES)), "1"),
+        TensorSpec("context", "float32", (None, len(recentbeats.CONTEXT)), "1"),
+    ),
 }
 _H, _Q, _L = len(FORECAST_HORIZONS_MIN), len(FORECAST_QUANTILES), len(FORECAST_LIMITS)
 OUTPUTS: Final[dict[Task, tuple[TensorSpec, ...]]] = {
@@ -58,12 +63,14 @@ OUTPUTS: Final[dict[Task, tuple[TensorSpec, ...]]] = {
     ),
     Task.PNEUMONIA: (TensorSpec("logits", "float32", (None, 2), "logit"),),
     Task.BREAST: (TensorSpec("logits", "float32", (None, 2), "logit"),),
+    Task.ECG_AF: (TensorSpec("logits", "float32", (None, 4), "logit"),),
 }
 PROBABILITIES: Final[dict[Task, tuple[str, ...]]] = {
     Task.ECG_BEAT: tuple(column for column in COLUMNS[Task.ECG_BEAT] if column.startswith("p_")),
     Task.GLUCOSE: COLUMNS[Task.GLUCOSE][_NOT_FORECAST:],
     Task.PNEUMONIA: COLUMNS[Task.PNEUMONIA],
     Task.BREAST: COLUMNS[Task.BREAST],
+    Task.ECG_AF: COLUMNS[Task.ECG_AF],
 }
 """The finding columns that a bundle of the task fills."""
 

@@ -282,7 +282,7 @@ def _undisturbed(kafka: str) -> dict[tuple[str, str, str, int], bytes]:
     begin_serving(Registry(SHIPPED_BUNDLES), slots)
     told = Observing(max_patients=1000, clock_ahead_us=2**61, archive_share=0.0)
     halves = {
-        Topic.ECG: ObserveEcg(slots[Task.ECG_BEAT], told),
+        Topic.ECG: ObserveEcg(slots, told),
         Topic.GLUCOSE: ObserveGlucose(slots[Task.GLUCOSE], told),
         Topic.IMAGING: ObserveImaging(slots, ImageStore(()), told),
     }

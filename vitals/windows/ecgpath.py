@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from vitals import fibrillation, qrs, quality, rhythm, runs, signal, units, usual
+from vitals import fibrillation, qrs, quality, recentbeats, rhythm, runs, signal, units, usual
 from vitals.drift import evidence, mains, shape
 from vitals.findings import BEAT_AFTER_R_US, Verdict
 from vitals.kernels import kernel
@@ -18,6 +18,7 @@ _ALONE: Final = _ALONE_US // GRID_US
 """A beat that is not followed by another is given out so long after its R peak."""
 _KEEP_LEVELS_US: Final = 60 * units.US_PER_S
 _NEVER: Final = np.iinfo(np.int64).max
+_GOOD: Final = int(Verdict.GOOD)
 _TOO_SHORT: Final = int(Verdict.TOO_SHORT)
 _GAP: Final = int(Verdict.GAP)
 _POOR: Final = int(Verdict.POOR)
@@ -33,6 +34,7 @@ STATE: Final = np.dtype(
         *qrs.FIELDS,
         *rhythm.FIELDS,
         *usual.FIELDS,
+        *recentbeats.FIELDS,
         *evidence.FIELDS,
         *shape.FIELDS,
         *mains.FIELDS,
@@ -87,16 +89,30 @@ RHYTHM: Final = np.dtype(
     ],
     align=True,
 )
+RECENT: Final = np.dtype(
+    [
+        ("chunk", np.int32),
+        ("row", np.int32),
+        ("end_us", np.int64),
+        ("known_us", np.int64),
+        ("beats", np.float32, (recentbeats.BEATS, len(recentbeats.FEATURES))),
+        ("context", np.float32, (len(recentbeats.CONTEXT),)),
+        ("verdict", np.uint8),
+    ],
+    align=True,
+)
+RECENT_EVERY_S: Final = 30
+_RECENT_LEAST_S: Final = 20
 
 
 @kernel
 def advance(
-    table, rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
-    outcome, scored, cut, beats, rhythms, chunk, offset, n_rhythms,
+    table, rows, phase, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
+    outcome, scored, cut, beats, rhythms, recents, chunk, offset, n_rhythms, n_recents,
 ):  # fmt: skip
     """Chunks from ``chunk`` on, whose samples begin at ``offset``, until all are done or ``beats`` might not hold more.
 
-    Returns (next chunk, its offset, beats written, rhythm windows written).
+    Returns (next chunk, its offset, beats written, rhythm windows written, windows of recent beats written).
     """
     room = signal.make_room()
     nothing = np.full(8 * signal.BLOCK, signal.NOT_MEASURED, np.int16)
@@ -115,36 +131,32 @@ def advance(
             gain_mv = gain_uv[chunk] * 1e-3
             while fill > 0:
                 n = min(fill, signal.block_samples(state))
-                n_beats, n_rhythms = _block(
-                    state,
-                    nothing,
-                    0,
-                    0,
-                    n,
-                    gain_mv,
-                    room,
-                    chunk,
-                    rows[chunk],
-                    scored,
-                    beats,
-                    n_beats,
-                    rhythms,
-                    n_rhythms,
-                )
+                n_beats, n_rhythms, n_recents = _block(
+                    state, nothing, 0, 0, n, gain_mv, room, chunk, rows[chunk], phase[chunk], scored,
+                    beats, n_beats, rhythms, n_rhythms, recents, n_recents,
+                )  # fmt: skip
                 fill -= n
             first_second = runs.frontier_us(state) // units.US_PER_S
             state.waiting[1 if first_second > state.second else 0] += 1
             done = skip
             while done < count:
                 n = min(count - done, signal.block_samples(state))
-                n_beats, n_rhythms = _block(
-                    state, samples, offset + done, count, n, gain_mv, room,
-                    chunk, rows[chunk], scored, beats, n_beats, rhythms, n_rhythms,
+                n_beats, n_rhythms, n_recents = _block(
+                    state, samples, offset + done, count, n, gain_mv, room, chunk, rows[chunk], phase[chunk], scored,
+                    beats, n_beats, rhythms, n_rhythms, recents, n_recents,
                 )  # fmt: skip
                 done += n
         offset += np.int64(count) * n_leads[chunk]
         chunk += 1
-    return chunk, offset, n_beats, n_rhythms
+    return chunk, offset, n_beats, n_rhythms, n_recents
+
+
+@kernel
+def newest(table, rows, recents):
+    """The windows of recent beats that end now, of the patients in ``rows``."""
+    for i in range(len(rows)):
+        state = table[rows[i]]
+        recent(state, state.second * RATE_HZ, 0, rows[i], recents, i)
 
 
 @kernel
@@ -177,6 +189,7 @@ def _restart(state, start_us, rate_hz, n_leads):
         rhythm.begin(state)
         state.qrs_uv[:] = np.nan
     rhythm.resume(state)
+    recentbeats.begin(state)
     state.blind = 0
     state.blind_for = 0
     state.seen_from = state.first_grid
@@ -188,7 +201,8 @@ def _restart(state, start_us, rate_hz, n_leads):
 
 @kernel
 def _block(
-    state, samples, first, stride, count, gain_mv, room, chunk, row, scored, beats, n_beats, rhythms, n_rhythms
+    state, samples, first, stride, count, gain_mv, room, chunk, row, phase, scored,
+    beats, n_beats, rhythms, n_rhythms, recents, n_recents,
 ):  # fmt: skip
     k = state.next_grid
     n = signal.to_grid(state, samples, first, stride, count, gain_mv, room)
@@ -222,7 +236,10 @@ def _block(
         state.known_us = known_us[done - 1]
         if k % RATE_HZ == 0:
             n_rhythms = _second(state, k, chunk, row, scored, rhythms, n_rhythms)
-    return n_beats, n_rhythms
+            recentbeats.note_second(state, rhythms[n_rhythms - 1].verdict, rhythms[n_rhythms - 1].vf_index)
+            if (k // RATE_HZ + phase) % RECENT_EVERY_S == 0:
+                n_recents = recent(state, k, chunk, row, recents, n_recents)
+    return n_beats, n_rhythms, n_recents
 
 
 @kernel
@@ -292,11 +309,25 @@ def _emit(state, chunk, row, known_us, beats, n_beats):
         beat.verdict = _TOO_SHORT
     else:
         beat.verdict = quality.best_verdict(state, first, SAMPLES, state.qrs_uv)
+    recentbeats.note_beat(state, r, beat)
     if beat.verdict <= _POOR:
         shape.take_beat(state, r, state.rr_pre_ms[at])
     state.emitted += 1
     _set_due(state)
     return n_beats + 1
+
+
+@kernel
+def recent(state, k, chunk, row, recents, n_recents):
+    """Give out the window of recent beats that ends before grid sample ``k``."""
+    window = recents[n_recents]
+    window.chunk = chunk
+    window.row = row
+    window.end_us = k * GRID_US
+    window.known_us = state.known_us
+    recentbeats.fill(state, k, window.beats, window.context)
+    window.verdict = _GOOD if state.n_recent_seconds >= _RECENT_LEAST_S else _TOO_SHORT
+    return n_recents + 1
 
 
 @kernel
