@@ -34,18 +34,7 @@ class Tally:
     def published(self, stream: str, products: Products, now_ms: int) -> None:
         """See ``Witness``."""
         self._count_events(stream, products)
-        for (task, engine), n in products.findings.items():
-            self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
-        for (task, says), n in products.said.items():
-            self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
-        for (task, answer), n in products.paired.items():
-            self._counter["wardwatch_paired_windows_total"].labels(task, answer).inc(n)
-        for drift, n in products.drifts.items():
-            self._counter["wardwatch_drift_total"].labels(*drift).inc(n)
-        for task, index in products.stability.items():
-            self._gauge["wardwatch_drift_answers_index"].labels(task).set(index)
-        for task, n in products.batches:
-            self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
+        self._count_windows(products)
         for taken, n in products.decided.items():
             self._counter["wardwatch_findings_decided_total"].labels(taken.value).inc(n)
         self._counter["wardwatch_risks_total"].inc(products.risks)
@@ -62,6 +51,20 @@ class Tally:
             self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
         for task, n in products.stale.items():
             self._gauge["wardwatch_patients_stale"].labels(_STREAM[Task(task)]).set(n)
+
+    def _count_windows(self, products: Products) -> None:
+        for (task, engine), n in products.findings.items():
+            self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
+        for (task, says), n in products.said.items():
+            self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
+        for (task, answer), n in products.paired.items():
+            self._counter["wardwatch_paired_windows_total"].labels(task, answer).inc(n)
+        for drift, n in products.drifts.items():
+            self._counter["wardwatch_drift_total"].labels(*drift).inc(n)
+        for task, index in products.stability.items():
+            self._gauge["wardwatch_drift_answers_index"].labels(task).set(index)
+        for task, n in products.batches:
+            self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
 
     def _count_events(self, stream: str, products: Products) -> None:
         events = self._counter["wardwatch_events_total"]

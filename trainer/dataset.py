@@ -34,6 +34,7 @@ _TELLING: Final[dict[Task, str]] = {
     Task.GLUCOSE: "glucose",
     Task.PNEUMONIA: "image",
     Task.BREAST: "image",
+    Task.ECG_AF: "beats",
 }
 """The input that tells one window from another."""
 

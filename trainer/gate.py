@@ -33,7 +33,8 @@ BREAST: Final = frozenset({Task.BREAST})
 IMAGING: Final = PNEUMONIA | BREAST
 BEATS: Final = frozenset({Task.ECG_BEAT})
 FORECAST: Final = frozenset({Task.GLUCOSE})
-EVERY: Final = IMAGING | BEATS | FORECAST
+RECENT: Final = frozenset({Task.ECG_AF})
+EVERY: Final = IMAGING | BEATS | FORECAST | RECENT
 
 _CONFIDENCE: Final = 5.0
 """Percentile of the paired draws that must stay inside the margin: one-sided 95 %."""
@@ -42,6 +43,7 @@ _FEWEST: Final[dict[Task, tuple[int, int]]] = {
     Task.GLUCOSE: (5, 1000),
     Task.PNEUMONIA: (50, 50),
     Task.BREAST: (50, 50),
+    Task.ECG_AF: (200, 200),
 }
 """People and examples below which no comparison says anything."""
 _SLOWEST_US: Final[dict[Task, float]] = {
@@ -49,6 +51,7 @@ _SLOWEST_US: Final[dict[Task, float]] = {
     Task.GLUCOSE: 150.0,
     Task.PNEUMONIA: 800.0,
     Task.BREAST: 800.0,
+    Task.ECG_AF: 400.0,
 }
 """CPU per window on one thread; what serves now takes 10, 27, 172 and 171 (``bench/reports/engines.json``)."""
 _SLOWER: Final = 1.5
@@ -378,8 +381,14 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("better than no change at 30 min", FORECAST, "persistence is free", beats("rmse_30", "persistence_rmse_30")),
     Rule("better than no change at 60 min", FORECAST, "persistence is free", beats("rmse_60", "persistence_rmse_60")),
     Rule("intervals cover", FORECAST, "a narrow interval is a false promise", at_most("coverage90_error", 0.05)),
+    Rule("better than always one rhythm", RECENT, "half of all clips are sinus", at_least("macro_f1", 0.5)),
+    Rule("finds fibrillation", RECENT, "what it is for", at_least("se_af", 0.5)),
+    Rule("not a false alarm machine", RECENT, "calls of AF that were none", at_least("pp_af", 0.5)),
+    Rule("probabilities mean something", RECENT, "a limit is set on them", at_most("ece", 0.15)),
     Rule("sees the disease", IMAGING, "a coin has 0.5", at_least("auroc", 0.75)),
     # no worse than the champion
+    Rule("rhythms together no worse", RECENT, "the measure of the task", paired=no_worse("macro_f1", 0.05)),
+    Rule("fibrillation found no worse", RECENT, "a missed stroke risk", paired=no_worse("se_af", 0.08)),
     Rule("classes together no worse", BEATS, "the measure of the task", paired=no_worse("macro_f1", 0.05)),
     Rule("ventricular beats found no worse", BEATS, "a missed run of V", paired=no_worse("se_v", 0.05)),
     Rule("supraventricular beats found no worse", BEATS, "a class that averages away", paired=no_worse("se_s", 0.15)),
@@ -427,7 +436,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("ranking no worse", BREAST, "the measure of the task, on few", paired=no_worse("auroc", 0.08)),
     Rule(
         "probabilities no worse",
-        PNEUMONIA,
+        PNEUMONIA | RECENT,
         "right and sure beats right; wrong and sure is worst",
         paired=no_worse("log_loss", 0.15, higher_is_better=False, relative=True),
     ),
@@ -439,7 +448,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         "calibration no worse",
-        BEATS | PNEUMONIA,
+        BEATS | PNEUMONIA | RECENT,
         "risk is computed from it",
         paired=no_worse("ece", 0.06, higher_is_better=False),
     ),
@@ -452,6 +461,12 @@ RULES: Final[tuple[Rule, ...]] = (
         BEATS,
         "alarm fatigue",
         paired=no_worse("false_v_per_1000", 3.0, higher_is_better=False),
+    ),
+    Rule(
+        "fibrillation called no falser",
+        RECENT,
+        "alarm fatigue",
+        paired=no_worse("false_af_per_1000", 20.0, higher_is_better=False),
     ),
     Rule(
         "lows called no falser",
@@ -507,6 +522,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("not too good to be true", FORECAST, "it has seen the answers", paired=no_leap("rmse_30", 0.6)),
     Rule("calls move within bounds", BEATS, "a ward that is read otherwise overnight", paired=_calls_stay(10.0)),
     Rule("calls move within bounds", PNEUMONIA, "a ward that is read otherwise overnight", paired=_calls_stay(8.0)),
+    Rule("not too good to be true", RECENT, "it has seen the answers", paired=_not_too_good),
+    Rule("calls move within bounds", RECENT, "a ward that is read otherwise overnight", paired=_calls_stay(10.0)),
     Rule("calls move within bounds", BREAST, "a ward that is read otherwise overnight", paired=_calls_stay(25.0)),
     Rule("calls move within bounds", FORECAST, "a ward that is read otherwise overnight", paired=_calls_stay(3.0)),
     Rule("alarm threshold within bounds", EVERY, "limits set by hand lose their meaning", paired=_threshold_stays),

@@ -89,6 +89,7 @@ OF_ALARM: Final[dict[Condition, AlarmWindows]] = {
     # five beats faster than 100/min, three in a row at any rate: such an alarm begins with the last of them
     Condition.VENTRICULAR_TACHYCARDIA: AlarmWindows(Task.ECG_BEAT, 2, 4 * 600 * US_PER_MS, "v", None),
     Condition.PVC_RUN: AlarmWindows(Task.ECG_BEAT, 2, 3 * US_PER_S, "v", None),
+    Condition.ATRIAL_FIBRILLATION: AlarmWindows(Task.ECG_AF, 1, 60 * US_PER_S, "af", None),
 }
 """Alarms of models whose judgement is a label. Glucose alarms are not among them: the later readings tell the truth."""
 

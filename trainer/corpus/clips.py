@@ -16,7 +16,8 @@ import numpy.typing as npt
 import wfdb
 
 FOLDER: Final = "cinc2017"
-_REFERENCE: Final = "REFERENCE.csv"
+REFERENCE: Final = "REFERENCE.csv"
+NAMES: Final = tuple(f"A{number:05d}" for number in range(1, 8529))
 _UV_PER_MV: Final = 1000.0
 _LARGEST: Final = 32767
 
@@ -35,9 +36,9 @@ class Clip:
 def clips(data: Path) -> Iterator[Clip]:
     """The recordings that are there and labelled, by name; none when the folder is missing."""
     folder = data / FOLDER
-    if not (folder / _REFERENCE).exists():
+    if not (folder / REFERENCE).exists():
         return
-    with (folder / _REFERENCE).open(newline="", encoding="ascii") as file:
+    with (folder / REFERENCE).open(newline="", encoding="ascii") as file:
         labels = {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
     for name, label in sorted(labels.items()):
         if (folder / f"{name}.hea").exists():

@@ -239,7 +239,9 @@ class EcgWindows:
         return RecentBeats(*_columns(recents, RecentBeats))
 
 
-def _columns(table: npt.NDArray[np.void], kind: type[BeatWindows | RhythmWindows | RecentBeats]) -> list[npt.NDArray[Any]]:
+def _columns(
+    table: npt.NDArray[np.void], kind: type[BeatWindows | RhythmWindows | RecentBeats]
+) -> list[npt.NDArray[Any]]:
     return [np.ascontiguousarray(table[field.name]) for field in fields(kind)]
 
 
