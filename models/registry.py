@@ -180,6 +180,7 @@ class Registry:
                 away = folder.with_name(f".removing-{bundle_hash}")  # whoever looks finds all of it or nothing
                 folder.rename(away)
                 shutil.rmtree(away)
+                self._signature_file(task, bundle_hash).unlink(missing_ok=True)
 
     def add(self, folder: Path) -> Bundle:
         """Takes a copy of the bundle in ``folder``; a second time changes nothing. Raises ``BundleRefused``."""
