@@ -23,7 +23,7 @@ from stream.topics import PARTITIONS, Topic
 from vitals import codec
 from vitals.clock import Clock
 from vitals.errors import Unusable
-from vitals.events import ModelRelease
+from vitals.events import ModelRelease, ReleaseAction
 from vitals.findings import Task
 
 _log = logging.getLogger(__name__)
@@ -62,14 +62,18 @@ class Releases:
             await asyncio.to_thread(stage_current, self._registry, self._slots)
             while True:
                 await asyncio.to_thread(self._tend_plans)
-                while self._settled:
-                    await self._settle(self._settled.popleft())
+                await self.settle()
                 for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
                     for record in records:
                         if record.value is not None:
                             await asyncio.to_thread(self._heed, record.value)
         finally:
             await consumer.stop()
+
+    async def settle(self) -> None:
+        """See to what the slots have told since."""
+        while self._settled:
+            await self._settle(self._settled.popleft())
 
     def _heed(self, value: bytes) -> None:
         try:
@@ -93,16 +97,23 @@ class Releases:
         await asyncio.to_thread(self._slots[news.task].stage_from, self._registry)
 
     def _noted(self, news: SlotNews) -> ModelRelease | None:
+        registry, task = self._registry, news.task
         if news.result == "proven":
-            self._registry.prove(news.task, news.subject)
+            registry.prove(task, news.subject)
             return None
-        self._registry.withdraw(news.task, of=news.subject, why=news.why)
+        challenger = registry.challenger(task)
+        if challenger is not None and challenger.hash == news.subject:
+            registry.withdraw(task, of=news.subject, why=news.why)
+            return self._said("withdraw", news, news.subject)
+        return self._said("rollback", news, registry.rollback(task, of=news.subject, why=news.why).hash)
+
+    def _said(self, action: ReleaseAction, news: SlotNews, bundle: str) -> ModelRelease:
         return ModelRelease(
             task=news.task.value,
-            bundle=self._registry.rollback(news.task, of=news.subject, why=news.why).hash,
+            bundle=bundle,
             uri=self._registry.folder.resolve().as_uri(),
             when_us=self._clock.now_us(),
-            action="rollback",
+            action=action,
             report=news.why,
         )
 
