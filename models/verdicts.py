@@ -1,19 +1,28 @@
 """Whether a monitor's alarm is true: per type a logistic regression over the evidence of the minute before it.
 
-The weights were fitted by ``python -m bench.verdicts``, which also wrote what they are worth into ``docs/verdicts.md``.
+Measures of the whole time of the event are added up as usual. Those of its moments are added up within each, and the
+moments count by a soft maximum: an event needs to be seen once, with everything that belongs to it at the same time
+(multiple-instance learning: Ray & Craven, ICML 2005). The weights were fitted by ``python -m bench.verdicts``, which
+also wrote what they are worth into ``docs/verdicts.md``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from vitals.evidence import Evidence
 
 SHIPPED: Final = Path(__file__).with_name("verdicts.json")
+SHARPNESS: Final = 4.0
+"""Of the soft maximum over moments: log(sum(exp(4 x))) / 4."""
 
 
 class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,12 +42,24 @@ class Judge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prior: float
     true_from: float
     bias: float
-    terms: tuple[Term, ...]
+    whole: tuple[Term, ...]
+    moments: tuple[Term, ...] = ()
 
-    def probability(self, evidence: Mapping[str, float]) -> float:
-        """That the alarm is true. Raises ``KeyError`` for a measure that is not in ``evidence``."""
-        logit = self.bias + sum(t.weight * (evidence[t.measure] - t.usual) / t.spread for t in self.terms)
+    def probability(self, heard: Evidence) -> float:
+        """That the alarm is true. Raises ``KeyError`` for a measure that is not in ``heard``."""
+        logit = self.bias + _weighed(self.whole, heard.whole)
+        if self.moments:
+            logit += soft_maximum(_weighed(self.moments, heard.moments))
         return 1.0 / (1.0 + math.exp(-min(max(logit, -30.0), 30.0)))
+
+
+def _weighed(terms: Iterable[Term], measures: Mapping[str, Any]) -> Any:
+    return sum(term.weight * (measures[term.measure] - term.usual) / term.spread for term in terms)
+
+
+def soft_maximum(x: npt.NDArray[np.float64]) -> float:
+    """Of the moments; 0 where there are none."""
+    return float(np.logaddexp.reduce(SHARPNESS * x) / SHARPNESS) if len(x) else 0.0
 
 
 class Judges(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,16 +93,13 @@ def minute_before_alarm(path: Path, beats: ModelSlot) -> Minute:
     end_us = EARLIEST_US + round(recording.seconds * US_PER_S)
     at_s = (step.beats.end_us - BEAT_AFTER_R_US - end_us) / US_PER_S
 
-    def of(source: int) -> Beats:
-        mine = (step.beats.row == source) & (at_s <= 0.0)
-        return Beats(at_s[mine], step.beats.ecg_mv[mine, : len(sources[source])], p_v[mine])
-
+    mine = (at_s <= 0.0) & (step.beats.row == np.arange(len(sources))[:, None])
     past = step.rhythm.end_us <= end_us
     vf_index = np.stack([step.rhythm.vf_index[past & (step.rhythm.row == i)] for i in range(len(sources))])
     measured = leads != monitor.NOT_MEASURED
     return Minute(
-        joint=of(0),
-        single=tuple(of(1 + i) for i in range(len(leads))),
+        beats=Beats(at_s[mine[0]], step.beats.ecg_mv[mine[0], : len(leads)], p_v[mine[0]]),
+        lead_beats_s=tuple(at_s[of_lead] for of_lead in mine[1:]),
         vf_index=vf_index.astype(np.float64),
         leads_mv=np.where(measured, leads * (recording.gain_uv * 1e-3), np.nan),
         waves=tuple(wave.values for wave in waves),

@@ -1,8 +1,10 @@
-"""What the minute before a monitor's alarm says for and against the event that it claims, as a table of measures.
+"""What the minute before a monitor's alarm says for and against the event that it claims.
 
 Heard are the heartbeats of the joined leads and of each lead by itself, since a bad lead spoils a joint detection, and
-the pulses of every pressure and plethysmogram that had been beating. Seconds count from the alarm, so they are
-negative. A measure of what is not there says what is neutral: no pulse wave contradicts nothing.
+the pulses of every pressure and plethysmogram. Some measures are of the whole time in which the event can lie; others
+are of each moment in it, because a run of ventricular beats is fast, broad, unlike the usual beats and without a proper
+pulse all at once. Seconds count from the alarm, so they are negative. A measure of what is not there says what is
+neutral: no pulse wave contradicts nothing.
 """
 
 from __future__ import annotations
@@ -22,27 +24,38 @@ Floats = npt.NDArray[np.float64]
 LOOKED_AT_S: Final = 60.0
 EVENT_S: Final = 14.0
 """The event began within 10 s before the alarm (Clifford et al., Comput Cardiol 2015;42:273), four more are its own."""
-GAP_MOST_S: Final = 12.0
+_BEFORE_S: Final = 16.0
+"""What ended so long before the alarm is the patient as usual."""
+_PAUSE_MOST_S: Final = 12.0
+_SLOWEST_BPM, _FASTEST_BPM = 10.0, 350.0
+
 _USUAL_LEAST: Final = 5
 _ON_TIME: Final = 1.35
 _ALIKE: Final = 0.8
 _SIZE: Final = 2.0
 _BEATING: Final = 0.5
-_FAST_BPM: Final = 100.0
-_FAST_WIDTH_BPM: Final = 8.0
-_QRS: Final = slice(BEFORE_R - 25, BEFORE_R + 30)
-_BEAT: Final = slice(BEFORE_R - 40, BEFORE_R + 60)
+_REGULAR: Final = 0.75
 _UPSTROKE_S: Final = 0.3
-_SPECTRAL_S: Final = 3.0
-_SPECTRAL_STEP_S: Final = 0.5
-_SPECTRAL_HZ: Final = (1.0, 20.0)
-_SLOWEST_BPM, _FASTEST_BPM = 10.0, 350.0
+
+_MOMENT_S: Final = 1.6
+"""Five beats at 150/min."""
+_MOMENT_STEP_S: Final = 0.25
+_USUAL_STEP_S: Final = 3.0
+_PULSE_LATE_S: Final = 0.3
+_COMPLEX: Final = slice(BEFORE_R - 40, BEFORE_R + 60)  # of a beat's window: 160 ms before R, 240 ms after
+_LOG_ODDS_MOST: Final = 5.0
+_BAND_HZ: Final = (0.8, 25.0)
+_PERIOD_S: Final = (0.24, 0.6)  # 100 to 250 a minute
+_STILL: Final = 0.01
+_PACE_FLOOR_HZ: Final = 0.1
+_NO_BEATS_ODD: Final = 0.5
+_NO_PULSE_WAVE: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Beats:
-    """Heartbeats of the joined leads, or of one. ``at_s``: float64[n], R peaks, ascending; ``ecg_mv``: float[n, leads,
-    192], windows at 250 Hz; ``p_v``: float64[n], probability of a ventricular beat.
+    """Heartbeats. ``at_s``: float64[n], R peaks, ascending; ``ecg_mv``: float[n, leads, 192], windows at 250 Hz as the
+    beat model sees them; ``p_v``: float64[n], probability of a ventricular beat.
     """
 
     at_s: Floats
@@ -52,13 +65,13 @@ class Beats:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """All that is heard. ``joint``: the leads joined; ``single``: each by itself. ``vf_index``: float64[1 + leads,
-    seconds], joined first. ``leads_mv``: float64[leads, n], ``waves``: float64[n] each, both at ``rate_hz``, NaN where
-    nothing was measured; they end with the alarm.
+    """All that is heard. ``beats``: of the joined leads; ``lead_beats_s``: float64[n], R peaks found in each lead by
+    itself. ``vf_index``: float64[sources, seconds], joined leads first. ``leads_mv``: float64[leads, n], ``waves``:
+    float64[n] each, both at ``rate_hz``, NaN where nothing was measured; they end with the alarm.
     """
 
-    joint: Beats
-    single: tuple[Beats, ...]
+    beats: Beats
+    lead_beats_s: tuple[Floats, ...]
     vf_index: Floats
     leads_mv: Floats
     waves: tuple[Floats, ...]
@@ -66,251 +79,215 @@ class Minute:
 
 
 @dataclass(frozen=True, slots=True)
-class _Train:
-    """Beats or pulses of one source. ``alike``: bool[n], of the usual look; ``size``: float64[n], 1 usual."""
+class Evidence:
+    """``whole``: measures of the time of the event; ``moments``: float64[moments] each. All finite."""
+
+    whole: dict[str, float]
+    moments: dict[str, Floats]
+
+
+def evidence(minute: Minute) -> Evidence:
+    """Every measure by its name; what they are stands in ``docs/verdicts.md``."""
+    waves = [_pulses_of(wave, minute.rate_hz) for wave in minute.waves]
+    beating = [wave for wave in waves if wave.steady(-LOOKED_AT_S, -_BEFORE_S) > _BEATING]
+    ecg = [minute.beats.at_s, *minute.lead_beats_s]
+    whole = _pauses(ecg, [wave.at_s for wave in waves if wave in beating or wave.regular() > _REGULAR])
+    whole |= _rates(ecg, [wave.at_s for wave in beating])
+    whole["fibrillation"] = _fibrillation(minute.vf_index)
+    whole["steady_pulse"] = max((wave.steady(-EVENT_S) for wave in waves), default=0.0)
+    whole["pulse_break"] = min((wave.longest_break() for wave in beating), default=_NO_PULSE_WAVE)
+    return Evidence(whole, _moments(minute, beating))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pulses:
+    """Of one wave. ``alike``: bool[n], of the usual shape and size."""
 
     at_s: Floats
     alike: npt.NDArray[np.bool_]
-    size: Floats
 
     def steady(self, from_s: float, to_s: float = 0.0) -> float:
-        """Share of the time covered by usual intervals between beats of the usual look."""
-        if len(self.at_s) < _USUAL_LEAST:
+        """Share of the time covered by usual intervals between pulses of the usual look."""
+        if len(self.at_s) < _USUAL_LEAST or to_s <= from_s:
             return 0.0
         edges = np.append(self.at_s, 0.0)
         gaps = np.diff(edges)
         usual = float(np.median(gaps[:-1]))
         good = (gaps < _ON_TIME * usual) & self.alike
         good[:-1] &= (gaps[:-1] > usual / _ON_TIME) & self.alike[1:]
-        covered = np.clip(edges[1:], from_s, to_s) - np.clip(edges[:-1], from_s, to_s)
-        return float(covered[good].sum() / (to_s - from_s))
+        return _covered(edges, good, from_s, to_s)
 
-    def gap_s(self) -> float:
-        """The longest time without a beat that ended in the time of the event."""
-        edges = np.concatenate([[-LOOKED_AT_S], self.at_s, [0.0]])
-        return min(GAP_MOST_S, float(np.diff(edges)[edges[1:] > -EVENT_S].max()))
-
-    def rates_bpm(self, beats: int, *, pause: bool = False) -> Floats:
-        """Mean rates of so many beats in a row that end in the time of the event; ``pause``: one that lasts counts."""
-        at_s = np.append(self.at_s, 0.0) if pause else self.at_s
-        if len(at_s) < beats:
-            return np.empty(0)
-        spans = at_s[beats - 1 :] - at_s[: len(at_s) - beats + 1]
-        rates = 60.0 * (beats - 1) / np.maximum(spans[at_s[beats - 1 :] > -EVENT_S], 1e-3)
-        return np.clip(rates, _SLOWEST_BPM, _FASTEST_BPM)
-
-    def slowest_bpm(self) -> float:
-        """Of five beats."""
-        return float(self.rates_bpm(5, pause=True).min(initial=_FASTEST_BPM)) if len(self.at_s) else _SLOWEST_BPM
-
-    def fastest_bpm(self, beats: int) -> float:
-        """Of so many beats; of all there are when they are fewer."""
-        return float(self.rates_bpm(max(2, min(beats, len(self.at_s)))).max(initial=_SLOWEST_BPM))
-
-
-def evidence(minute: Minute) -> dict[str, float]:
-    """Every measure by its name; all finite."""
-    joint, single = _train_of(minute.joint, None), [_train_of(b, i) for i, b in enumerate(minute.single)]
-    ecg = [joint, *single]
-    beating = [t for wave in minute.waves if (t := _pulse_train(wave, minute.rate_hz)).steady(-60.0, -16.0) > _BEATING]
-    said = _of_gaps(ecg, beating) | _of_rates(ecg, beating) | _of_steadiness(ecg, beating)
-    said |= _of_runs(minute.joint) | _of_spectrum(minute.leads_mv, minute.rate_hz) | _of_fibrillation(minute.vf_index)
-    return said
-
-
-def _of_gaps(ecg: Sequence[_Train], beating: Sequence[_Train]) -> dict[str, float]:
-    gaps = [train.gap_s() for train in ecg]
-    pulse = min((train.gap_s() for train in beating), default=min(gaps))
-    return {
-        "gap": np.log(gaps[0]),
-        "gap_least": np.log(min(gaps)),
-        "gap_most": np.log(max(gaps)),
-        "gap_pulse": np.log(pulse),
-        "gap_all": np.log(min(*gaps, pulse)),
-    }
-
-
-def _of_rates(ecg: Sequence[_Train], beating: Sequence[_Train]) -> dict[str, float]:
-    slow, fast17, fast5 = (
-        [measure(train) for train in ecg]
-        for measure in (
-            _Train.slowest_bpm,
-            lambda train: train.fastest_bpm(17),
-            lambda train: train.fastest_bpm(5),
-        )
-    )
-    slow_pulse = [train.slowest_bpm() for train in beating] or [slow[0]]
-    fast17_pulse = [train.fastest_bpm(17) for train in beating] or [fast17[0]]
-    fast5_pulse = [train.fastest_bpm(5) for train in beating] or [fast5[0]]
-    bpm = {
-        "slow5": slow[0],
-        "slow5_least": min(slow),
-        "slow5_most": max(slow),
-        "slow5_pulse": max(slow_pulse),
-        "slow5_all": max(slow + slow_pulse),
-        "fast17": fast17[0],
-        "fast17_least": min(fast17),
-        "fast17_most": max(fast17),
-        "fast17_pulse": max(fast17_pulse),
-        "fast17_all": max(fast17 + fast17_pulse),
-        "fast5": fast5[0],
-        "fast5_least": min(fast5),
-        "fast5_most": max(fast5),
-        "fast5_pulse": max(fast5_pulse),
-    }
-    return {name: float(np.log(value)) for name, value in bpm.items()}
-
-
-def _of_steadiness(ecg: Sequence[_Train], beating: Sequence[_Train]) -> dict[str, float]:
-    def weakest(train: _Train) -> float:
-        """The weakest three pulses in a row, by the usual."""
-        size = train.size[train.at_s > -EVENT_S]
-        if len(size) < 3:
+    def regular(self) -> float:
+        """Share of the time of the event covered by intervals near their own median, whatever the pulses look like."""
+        edges = np.append(self.at_s, 0.0)
+        gaps = np.diff(edges)
+        inside = edges[1:] > -EVENT_S
+        if inside.sum() < _USUAL_LEAST:
             return 0.0
-        return float(np.convolve(np.clip(size, 0.0, 2.0), np.ones(3) / 3, "valid").min())
+        usual = float(np.median(gaps[inside]))
+        return _covered(edges, (gaps < _ON_TIME * usual) & (gaps > usual / _ON_TIME), -EVENT_S, 0.0)
 
-    return {
-        "steady_ecg": max(train.steady(-EVENT_S) for train in ecg),
-        "steady_ecg_least": min(train.steady(-EVENT_S) for train in ecg),
-        "steady_before": max(train.steady(-60.0, -16.0) for train in ecg),
-        "steady_pulse": max((train.steady(-EVENT_S) for train in beating), default=0.0),
-        "steady_pulse_6": max((train.steady(-6.0) for train in beating), default=0.0),
-        "pulse_there": float(len(beating) > 0),
-        "pulse_weakest": max((weakest(train) for train in beating), default=0.5),
-    }
+    def longest_break(self) -> float:
+        """The longest interval that ends in the time of the event by the usual one, natural logarithm."""
+        edges = np.append(self.at_s, 0.0)
+        gaps = np.diff(edges)
+        usual = float(np.median(gaps[:-1]))
+        return float(np.log(max(gaps[edges[1:] > -EVENT_S].max(initial=0.0) / usual, 0.5)))
 
 
-def _of_runs(beats: Beats) -> dict[str, float]:
-    """The most ventricular, the oddest, the broadest run of beats above about 100/min in the time of the event."""
-    said = {}
-    odd, broad = _unlike(beats)
-    for length in (3, 5):
-        n = len(beats.at_s) - length + 1
-        looks = {"v": beats.p_v, "odd": odd.max(axis=0), "odd_least": odd.min(axis=0), "broad": broad.max(axis=0)}
-        looks |= {"broad_least": broad.min(axis=0)}
-        for name in looks:
-            said[f"run{length}_{name}"] = 0.0
-        said[f"run{length}_all"] = 0.0
-        if n < 1:
-            continue
-        ends = beats.at_s[length - 1 :]
-        rate = 60.0 * (length - 1) / np.maximum(ends - beats.at_s[:n], 1e-3)
-        fast = 1.0 / (1.0 + np.exp(-np.clip((rate - _FAST_BPM) / _FAST_WIDTH_BPM, -30.0, 30.0)))
-        fast[ends < -EVENT_S] = 0.0
-        means = {name: np.convolve(look, np.ones(length) / length, "valid") for name, look in looks.items()}
-        for name, mean in means.items():
-            said[f"run{length}_{name}"] = float((fast * mean).max())
-        said[f"run{length}_all"] = float((fast * means["v"] * means["odd"]).max())
-    before = beats.at_s < -16.0
-    said["v_before"] = float(np.median(beats.p_v[before])) if before.sum() >= _USUAL_LEAST else 0.0
-    said["v_share"] = float(beats.p_v[~before].mean()) if (~before).any() else 0.0
-    return said
+def _covered(edges: Floats, good: npt.NDArray[np.bool_], from_s: float, to_s: float) -> float:
+    lengths = np.clip(edges[1:], from_s, to_s) - np.clip(edges[:-1], from_s, to_s)
+    return float(lengths[good].sum() / (to_s - from_s))
 
 
-def _unlike(beats: Beats) -> tuple[Floats, Floats]:
-    """float64[leads, n] each: how unlike the usual a beat is (0 alike, 1 not at all), and how much broader (natural
-    logarithm, 0 as usual).
-    """
-    leads = beats.ecg_mv.shape[1]
-    odd, broad = np.zeros((leads, len(beats.at_s))), np.zeros((leads, len(beats.at_s)))
-    for lead in range(leads):
-        if not beats.ecg_mv[:, lead].any():
-            odd[lead], broad[lead] = odd[max(0, lead - 1)], broad[max(0, lead - 1)]
-            continue
-        windows = _centred(beats.ecg_mv[:, lead])
-        usual = _usual(windows, beats.at_s)
-        odd[lead] = np.clip(1.0 - _likeness(windows[:, _QRS], usual[_QRS]), 0.0, 1.0)
-        width = _width(windows[:, _BEAT])
-        broad[lead] = np.clip(np.log(width / np.median(width)), -1.0, 1.0)
-    return odd, broad
-
-
-def _of_spectrum(leads_mv: Floats, rate_hz: float) -> dict[str, float]:
-    """How much like one slow wave the leads are: Hjorth's purity of 3 s, where it is greatest, and against before."""
-    span, step = int(_SPECTRAL_S * rate_hz), max(1, int(_SPECTRAL_STEP_S * rate_hz))
-    hz = np.fft.rfftfreq(span, 1.0 / rate_hz)
-    band = (hz >= _SPECTRAL_HZ[0]) & (hz <= _SPECTRAL_HZ[1])
-    w = 2.0 * np.pi * hz[band]
-    starts = np.arange(leads_mv.shape[1] - span, -1, -step)[::-1]
-    if not len(starts):
-        return {"pure": 0.0, "pure_least": 0.0, "pure_rise": 0.0}
-    purity = np.zeros((len(leads_mv), len(starts)))
-    for lead, mv in enumerate(leads_mv):
-        x = np.nan_to_num(mv)
-        pieces = np.stack([x[s : s + span] for s in starts])
-        pieces = (pieces - pieces.mean(axis=1, keepdims=True)) * np.hanning(span)
-        power = np.abs(np.fft.rfft(pieces, axis=1)[:, band]) ** 2 + 1e-12
-        purity[lead] = (power @ w**2) ** 2 / (power.sum(axis=1) * (power @ w**4))
-    now = (starts + span - leads_mv.shape[1]) / rate_hz > -EVENT_S
-    usual = np.median(purity[:, ~now], axis=1) if (~now).any() else purity.mean(axis=1)
-    return {
-        "pure": float(purity[:, now].max()),
-        "pure_least": float(purity[:, now].min(axis=0).max()),
-        "pure_rise": float((purity[:, now] - usual[:, None]).min(axis=0).max()),
-    }
-
-
-def _of_fibrillation(vf_index: Floats) -> dict[str, float]:
-    now = np.nan_to_num(vf_index[:, -int(EVENT_S) :])
-    sustained = np.minimum(now[:, 1:], now[:, :-1]) if now.shape[1] > 1 else now
-    return {
-        "vf": float(sustained[0].max(initial=0.0)),
-        "vf_least": float(sustained.min(axis=0).max(initial=0.0)),
-        "vf_most": float(sustained.max(initial=0.0)),
-        "vf_mean": float(now[0].mean()) if now.shape[1] else 0.0,
-    }
-
-
-def _train_of(beats: Beats, lead: int | None) -> _Train:
-    if not len(beats.at_s):
-        return _Train(beats.at_s, np.empty(0, bool), np.empty(0))
-    likeness = np.full(len(beats.at_s), -1.0)
-    size = np.ones(len(beats.at_s))
-    for i in range(beats.ecg_mv.shape[1]) if lead is None else [0]:
-        windows = _centred(beats.ecg_mv[:, i])
-        usual = _usual(windows, beats.at_s)
-        likeness = np.maximum(likeness, _likeness(windows[:, _QRS], usual[_QRS]))
-        size = np.ptp(windows[:, _QRS], axis=1) / max(float(np.ptp(usual[_QRS])), 1e-3) if i == 0 else size
-    return _Train(beats.at_s, (likeness > _ALIKE) & (size < _SIZE) & (size > 1.0 / _SIZE), size)
-
-
-def _pulse_train(wave: Floats, rate_hz: float) -> _Train:
+def _pulses_of(wave: Floats, rate_hz: float) -> _Pulses:
     found = pulses(wave, rate_hz)
     if not len(found):
-        return _Train(np.empty(0), np.empty(0, bool), np.empty(0))
+        return _Pulses(np.empty(0), np.empty(0, bool))
     at_s = (found.foot - len(wave)) / rate_hz
     within = np.minimum(found.foot[:, None] + np.arange(int(_UPSTROKE_S * rate_hz)), len(wave) - 1)
-    shapes = _centred(np.nan_to_num(wave)[within])
-    likeness = _likeness(shapes, _usual(shapes, at_s))
+    shapes = np.nan_to_num(wave)[within]
     size = found.rise / max(float(np.median(found.rise)), 1e-9)
-    return _Train(at_s, (likeness > _ALIKE) & (size < _SIZE) & (size > 1.0 / _SIZE), size)
+    alike = _likeness(shapes, _usual(shapes - shapes.mean(axis=1, keepdims=True), at_s))
+    return _Pulses(at_s, (alike > _ALIKE) & (size < _SIZE) & (size > 1.0 / _SIZE))
 
 
-def _centred(windows: npt.NDArray[np.floating]) -> Floats:
-    centred: Floats = windows - windows.mean(axis=1, keepdims=True, dtype=np.float64)
-    return centred
+def _pauses(ecg: Sequence[Floats], trusted: Sequence[Floats]) -> dict[str, float]:
+    """The longest time without a beat: where the beats of any source make it shortest, and by the pulses alone."""
+    of_ecg = [_pause_s(at_s) for at_s in ecg]
+    of_pulse = min((_pause_s(at_s) for at_s in trusted), default=min(of_ecg))
+    return {"pause": float(np.log(min(*of_ecg, of_pulse))), "pulse_pause": float(np.log(of_pulse))}
 
 
-def _usual(windows: Floats, at_s: Floats) -> Floats:
+def _pause_s(at_s: Floats) -> float:
+    edges = np.concatenate([[-LOOKED_AT_S], at_s, [0.0]])
+    return float(np.clip(np.diff(edges)[edges[1:] > -EVENT_S].max(), 0.1, _PAUSE_MOST_S))
+
+
+def _rates(ecg: Sequence[Floats], beating: Sequence[Floats]) -> dict[str, float]:
+    """Natural logarithms of beats a minute. Without a pulse wave the joined leads are heard in its place."""
+    heard = beating or ecg[:1]
+    return {
+        "slowest_pulse": float(np.log(max(_slowest_bpm(at_s) for at_s in heard))),
+        "fastest_pulse": float(np.log(max(_fastest_bpm(at_s, 5) for at_s in heard))),
+        "fastest_17": float(np.log(min(_fastest_bpm(at_s, 17) for at_s in ecg))),
+    }
+
+
+def _slowest_bpm(at_s: Floats) -> float:
+    """Of five beats in a row; a pause that lasts counts as ended by the alarm."""
+    return float(_rates_bpm(np.append(at_s, 0.0), 5).min(initial=_FASTEST_BPM)) if len(at_s) else _SLOWEST_BPM
+
+
+def _fastest_bpm(at_s: Floats, beats: int) -> float:
+    """Of so many beats in a row, or of all where there are fewer."""
+    return float(_rates_bpm(at_s, max(2, min(beats, len(at_s)))).max(initial=_SLOWEST_BPM))
+
+
+def _rates_bpm(at_s: Floats, beats: int) -> Floats:
+    """Of every so many beats that end in the time of the event."""
+    if len(at_s) < beats:
+        return np.empty(0)
+    ends = at_s[beats - 1 :]
+    spans = (ends - at_s[: len(ends)])[ends > -EVENT_S]
+    rates: Floats = np.clip(60.0 * (beats - 1) / np.maximum(spans, 1e-3), _SLOWEST_BPM, _FASTEST_BPM)
+    return rates
+
+
+def _fibrillation(vf_index: Floats) -> float:
+    """The fibrillation index that two seconds in a row reach, in the source where it is least."""
+    now = np.nan_to_num(vf_index[:, -int(EVENT_S) :])
+    return float(np.minimum(now[:, 1:], now[:, :-1]).min(axis=0).max(initial=0.0))
+
+
+def _moments(minute: Minute, beating: Sequence[_Pulses]) -> dict[str, Floats]:
+    rate_hz, n = minute.rate_hz, minute.leads_mv.shape[1]
+    span, step = int(_MOMENT_S * rate_hz), max(1, int(_MOMENT_STEP_S * rate_hz))
+    first = max(0, n - int(EVENT_S * rate_hz) + 1)
+    starts = np.arange(n - span, first - 1, -step)
+    before = np.arange(0, max(1, n - int(_BEFORE_S * rate_hz) - span), int(_USUAL_STEP_S * rate_hz))
+    if not len(starts):
+        return {name: np.empty(0) for name in ("ventricular", "odd", "alike", "periodic", "slow", "pulse_goes_on")}
+    from_s = (starts - n) / rate_hz
+    return {
+        **_of_beats(minute.beats, from_s),
+        **_of_signal(minute.leads_mv, starts, before, span, rate_hz),
+        "pulse_goes_on": np.array([_pulse_goes_on(beating, at_s) for at_s in from_s.tolist()]),
+    }
+
+
+def _of_beats(beats: Beats, from_s: Floats) -> dict[str, Floats]:
+    """Of the beats of each moment, the mean of: log-odds of a ventricular beat, how unlike the usual beat they are, and
+    how like the beat before; in the lead where it is most.
+    """
+    ventricular, odd, alike = (np.zeros(len(from_s)) for _ in range(3))
+    odd[:] = _NO_BEATS_ODD
+    if not len(beats.at_s):
+        return {"ventricular": ventricular, "odd": odd, "alike": alike}
+    p = np.clip(beats.p_v, 1e-4, 1.0 - 1e-4)
+    log_odds = np.clip(np.log(p / (1.0 - p)), -_LOG_ODDS_MOST, _LOG_ODDS_MOST)
+    complexes = beats.ecg_mv[:, :, _COMPLEX].astype(np.float64)
+    complexes -= complexes.mean(axis=2, keepdims=True)
+    leads = range(complexes.shape[1])
+    unlike = np.stack([1.0 - _likeness(complexes[:, i], _usual(complexes[:, i], beats.at_s)) for i in leads])
+    norm = np.linalg.norm(complexes, axis=2) + 1e-9
+    chain = np.zeros_like(unlike)
+    chain[:, 1:] = ((complexes[1:] * complexes[:-1]).sum(axis=2) / (norm[1:] * norm[:-1])).T
+    for i, at_s in enumerate(from_s.tolist()):
+        begin, end = np.searchsorted(beats.at_s, [at_s, at_s + _MOMENT_S])
+        if end > begin:
+            ventricular[i] = log_odds[begin:end].mean()
+            odd[i] = np.clip(unlike[:, begin:end], 0.0, 1.5).mean(axis=1).max()
+        if end > begin + 1:
+            alike[i] = chain[:, begin + 1 : end].mean(axis=1).max()
+    return {"ventricular": ventricular, "odd": odd, "alike": alike}
+
+
+def _of_signal(
+    leads_mv: Floats, starts: npt.NDArray[np.int64], before: npt.NDArray[np.int64], span: int, rate_hz: float
+) -> dict[str, Floats]:
+    """Whatever was detected: how well the signal repeats itself 100 to 250 times a minute, in the lead where it does
+    least, and how much slower it moves than usual (natural logarithm), in the lead where it does most.
+    """
+    periodic, slow = [], []
+    for mv in leads_mv:
+        repeats, pace_hz, power = _movement(mv, starts, span, rate_hz)
+        _, usual_hz, usual_power = _movement(mv, before, span, rate_hz)
+        slower = np.log((np.median(usual_hz) + _PACE_FLOOR_HZ) / (pace_hz + _PACE_FLOOR_HZ))
+        periodic.append(repeats)
+        slow.append(np.where(power > _STILL * np.median(usual_power), slower, 0.0))
+    return {"periodic": np.min(periodic, axis=0), "slow": np.max(slow, axis=0)}
+
+
+def _movement(mv: Floats, starts: npt.NDArray[np.int64], span: int, rate_hz: float) -> tuple[Floats, Floats, Floats]:
+    """float64[starts] each: the highest autocorrelation at the lags of ``_PERIOD_S``; Hjorth's mobility, Hz; power."""
+    pieces = np.nan_to_num(mv)[np.minimum(starts[:, None] + np.arange(span), len(mv) - 1)]
+    pieces = (pieces - pieces.mean(axis=1, keepdims=True)) * np.hanning(span)
+    hz = np.fft.rfftfreq(2 * span, 1.0 / rate_hz)
+    power = np.abs(np.fft.rfft(pieces, 2 * span, axis=1)) ** 2
+    power[:, (hz < _BAND_HZ[0]) | (hz > _BAND_HZ[1])] = 0.0
+    total = power.sum(axis=1)
+    repeats = np.fft.irfft(power, axis=1)
+    lags = np.arange(int(_PERIOD_S[0] * rate_hz), int(_PERIOD_S[1] * rate_hz))
+    best = repeats[:, lags].max(axis=1) / (repeats[:, 0] + 1e-12)
+    return best, np.sqrt(power @ hz**2 / (total + 1e-12)), total
+
+
+def _pulse_goes_on(beating: Sequence[_Pulses], at_s: float) -> float:
+    from_s, to_s = min(at_s + _PULSE_LATE_S, -0.5), min(at_s + _MOMENT_S + _PULSE_LATE_S, 0.0)
+    return max((wave.steady(from_s, to_s) for wave in beating), default=_NO_PULSE_WAVE)
+
+
+def _usual(shapes: Floats, at_s: Floats) -> Floats:
     """The median of those before the event; of all where there are too few."""
     before = at_s < -EVENT_S
-    usual: Floats = np.median(windows[before] if before.sum() >= _USUAL_LEAST else windows, axis=0)
+    usual: Floats = np.median(shapes[before] if before.sum() >= _USUAL_LEAST else shapes, axis=0)
     return usual
 
 
-def _likeness(windows: Floats, usual: Floats) -> Floats:
+def _likeness(shapes: Floats, usual: Floats) -> Floats:
     """float64[n]: correlation of each with the usual, 0 where one does not move."""
-    windows, usual = windows - windows.mean(axis=1, keepdims=True), usual - usual.mean()
-    norm = np.linalg.norm(windows, axis=1) * np.linalg.norm(usual)
-    likeness: Floats = np.where(norm > 1e-9, windows @ usual / np.maximum(norm, 1e-9), 0.0)
+    shapes, usual = shapes - shapes.mean(axis=1, keepdims=True), usual - usual.mean()
+    norm = np.linalg.norm(shapes, axis=1) * np.linalg.norm(usual)
+    likeness: Floats = np.where(norm > 1e-9, shapes @ usual / np.maximum(norm, 1e-9), 0.0)
     return likeness
-
-
-def _width(windows: Floats) -> Floats:
-    """float64[n], samples: how widely the slopes of a beat are spread in time."""
-    energy = np.diff(windows, axis=1) ** 2 + 1e-12
-    energy /= energy.sum(axis=1, keepdims=True)
-    at = np.arange(energy.shape[1])
-    mean = energy @ at
-    width: Floats = np.sqrt(np.maximum(energy @ at**2 - mean**2, 1.0))
-    return width

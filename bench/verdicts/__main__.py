@@ -3,8 +3,8 @@
     python -m bench.verdicts [--data FOLDER] [--judges models/verdicts.json] [--out bench/reports/verdicts.json]
         [--page docs/verdicts.md]
 
-It stands here and not in ``trainer`` because the evidence must be what ``python -m stream score --alarms`` hears, read by
-the same code, and the trainer may not import ``stream``.
+It stands here and not in ``trainer`` because the evidence must be what ``python -m stream score --alarms`` hears, read
+by the same code, and the trainer may not import ``stream``.
 """
 
 from __future__ import annotations

@@ -1,24 +1,25 @@
 """What the judges are worth on alarms that they were not fitted to.
 
 Records are sorted by name and cut into ten blocks, so that neighbours, which may be one patient's, stay together (the
-set names no patients). For each block the strength of the ridge and the probability from which an alarm is called true
-are chosen on the other nine alone, by the same crossing within them.
+set names no patients). For each block the strength of the ridge is chosen on the other nine alone, by the same crossing
+within them. The probability from which an alarm is called true is not chosen: it follows from the score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bench.verdicts.fitting import RIDGES, fitted
+from bench.verdicts.fitting import Signs, fitted
 from models.verdicts import Judge
+from vitals.evidence import Evidence
 
 BLOCKS: Final = 10
+RIDGES: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _DRAWS: Final = 2000
 _MISSED: Final = 5
 """A true alarm that is called false costs so much (CinC Challenge 2015)."""
@@ -31,7 +32,7 @@ class Heard:
     record: str
     type: str
     true: bool
-    evidence: Mapping[str, float]
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Judged:
     called: bool
 
 
-def crossed(alarms: Sequence[Heard], signs: Mapping[str, int]) -> list[Judged]:
+def crossed(alarms: Sequence[Heard], signs: Signs) -> list[Judged]:
     """Each of the alarms of one type, judged by the others."""
     judged = []
     for rest, block in _blocks(sorted(alarms, key=lambda one: one.record)):
@@ -52,20 +53,12 @@ def crossed(alarms: Sequence[Heard], signs: Mapping[str, int]) -> list[Judged]:
     return judged
 
 
-def chosen(alarms: Sequence[Heard], signs: Mapping[str, int]) -> Judge:
-    """The judge fitted to all of ``alarms``, with the ridge and the limit that serve best when they are crossed."""
+def chosen(alarms: Sequence[Heard], signs: Signs) -> Judge:
+    """The judge fitted to all of ``alarms``, with the ridge whose probabilities are best when they are crossed."""
     alarms = sorted(alarms, key=lambda one: one.record)
     true = np.array([one.true for one in alarms])
-    by_ridge = {ridge: _probabilities(alarms, signs, ridge) for ridge in RIDGES}
-    ridge = min(by_ridge, key=lambda r: _log_loss(by_ridge[r], true))
-    judge = fitted([one.evidence for one in alarms], true, signs, ridge)
-    return msgspec.structs.replace(judge, true_from=limit(by_ridge[ridge], true))
-
-
-def limit(probability: npt.NDArray[np.float64], true: npt.NDArray[np.bool_]) -> float:
-    """The probability from which to call an alarm true."""
-    limits = np.round(np.arange(0.02, 0.60, 0.02), 2)
-    return float(limits[np.argmax([score(true, probability >= at) for at in limits])])
+    ridge = min(RIDGES, key=lambda r: _log_loss(_probabilities(alarms, signs, r), true))
+    return fitted([one.evidence for one in alarms], true, signs, ridge)
 
 
 def score(true: npt.NDArray[np.bool_], called: npt.NDArray[np.bool_]) -> float:
@@ -88,7 +81,7 @@ def outcome(judged: Sequence[Judged]) -> tuple[npt.NDArray[np.bool_], npt.NDArra
     return np.array([one.heard.true for one in judged]), np.array([one.called for one in judged])
 
 
-def _probabilities(alarms: Sequence[Heard], signs: Mapping[str, int], ridge: float) -> npt.NDArray[np.float64]:
+def _probabilities(alarms: Sequence[Heard], signs: Signs, ridge: float) -> npt.NDArray[np.float64]:
     said = []
     for rest, block in _blocks(alarms):
         judge = fitted([one.evidence for one in rest], np.array([one.true for one in rest]), signs, ridge)

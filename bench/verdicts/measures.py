@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-SIGNS: Final[Mapping[str, Mapping[str, int]]] = {
-    "Asystole": {"gap_all": 1, "gap_least": 1, "steady_ecg": -1, "steady_pulse": -1},
-    "Bradycardia": {"slow5": -1, "slow5_most": -1, "slow5_all": -1, "gap": 1, "steady_pulse": -1},
-    "Tachycardia": {"fast17_most": 1, "fast17": 1, "fast17_pulse": 1, "fast17_all": 1},
-    "Ventricular_Flutter_Fib": {"vf_least": 1, "vf": 1, "steady_ecg": -1, "steady_pulse": -1},
-    "Ventricular_Tachycardia": {
-        "run5_v": 1, "run5_odd": 1, "run5_odd_least": 1, "run5_broad": 1, "fast5": 1, "pure_least": 1, "pure_rise": 1,
-        "steady_ecg": -1, "steady_pulse": -1, "pulse_weakest": -1, "v_before": -1,
-    },
-}  # fmt: skip
+from bench.verdicts.fitting import Signs
+
+SIGNS: Final[Mapping[str, Signs]] = {
+    "Asystole": Signs({"pause": 1, "pulse_pause": 1}),
+    "Bradycardia": Signs({"slowest_pulse": -1}),
+    "Tachycardia": Signs({"fastest_pulse": 1, "fastest_17": 1}),
+    "Ventricular_Flutter_Fib": Signs({"fibrillation": 1, "steady_pulse": -1}),
+    "Ventricular_Tachycardia": Signs(
+        {"pulse_break": 1},
+        {"ventricular": 1, "odd": 1, "alike": 1, "periodic": 1, "slow": 1, "pulse_goes_on": -1},
+    ),
+}

@@ -43,8 +43,8 @@ def page_of(judged: Mapping[str, Sequence[Judged]], judges: Judges) -> Iterator[
         f = _figures(those)
         low, high = f["score_95"]
         yield (
-            f"| {kind.replace('_', ' ')} | {f['alarms']}, {f['true']} | {f['tp']} | {f['fp']} | {f['fn']} | {f['tn']} | "
-            f"{f['tpr']:.1f} % | {f['tnr']:.1f} % | {f['score']:.1f} [{low:.1f}, {high:.1f}] |"
+            f"| {kind.replace('_', ' ')} | {f['alarms']}, {f['true']} | {f['tp']} | {f['fp']} | {f['fn']} | "
+            f"{f['tn']} | {f['tpr']:.1f} % | {f['tnr']:.1f} % | {f['score']:.1f} [{low:.1f}, {high:.1f}] |"
         )
     yield ""
     yield f"Expected calibration error of the crossed probabilities in ten bins: {_ece(every):.3f}."
@@ -52,7 +52,7 @@ def page_of(judged: Mapping[str, Sequence[Judged]], judges: Judges) -> Iterator[
     yield "| type | called true from | what speaks, by weight (in logits for one spread; + for a true alarm) |"
     yield "|---|---|---|"
     for kind, judge in judges.by_type.items():
-        terms = sorted(judge.terms, key=lambda term: -abs(term.weight))
+        terms = sorted((*judge.whole, *judge.moments), key=lambda term: -abs(term.weight))
         yield (
             f"| {kind.replace('_', ' ')} | {judge.true_from:g} | "
             f"{', '.join(f'`{term.measure}` {term.weight:+.2f}' for term in terms)} |"
