@@ -10,7 +10,7 @@ PY := .venv/bin/python
 # what was installed stands in the name of a stamp: a changed requirement is a new stamp, a second run finds its own
 PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 FUZZ_S ?= 60
-BENCH ?= signal_path engines decide against_peers image_flood ward_capacity two_workers restart overload soak
+BENCH ?= signal_path engines int8 decide against_peers image_flood ward_capacity two_workers restart overload soak
 DEMO_READY := .venv/ready-demo-$(PINS)
 TEST_READY := .venv/ready-test-$(PINS)
 FUZZ_READY := .venv/ready-fuzz-$(PINS)

@@ -30,6 +30,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from stream.broker import JavaNode, create_topics, free_ports
 from stream.brokerjars import cache_folder
 from stream.topics import PARTITIONS, Topic
+from vitals.conditions import RULES, Condition
+from vitals.findings import Task
 
 Ints = npt.NDArray[np.int64]
 
@@ -53,6 +55,12 @@ class _Findings(msgspec.Struct):
 class _Alert(msgspec.Struct):
     event: str
     input_ms: int
+    condition: Condition | None = None
+
+    @property
+    def is_of_a_chunk(self) -> bool:
+        """An ECG chunk raised it; an image or a flood of other alarms has its own time."""
+        return self.condition is not None and RULES[self.condition].task in (Task.ECG_BEAT, Task.ECG_RHYTHM)
 
 
 @dataclass(frozen=True)
@@ -320,7 +328,9 @@ def findings_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Int
 def _alarms_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints]:
     decode = msgspec.msgpack.Decoder(_Alert).decode
     alerts = ((at_ms, decode(value)) for at_ms, value in _records(kafka, Topic.ALERTS, began_ms, ended_ms))
-    raised = [(at_ms - a.input_ms, at_ms) for at_ms, a in alerts if a.event == "raised" and a.input_ms]
+    raised = [
+        (at_ms - a.input_ms, at_ms) for at_ms, a in alerts if a.event == "raised" and a.input_ms and a.is_of_a_chunk
+    ]
     took, when = np.array(raised, np.int64).reshape(-1, 2).T
     return took, when
 

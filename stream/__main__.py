@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "audit": "who did what to the alarms: is the record whole, and what does it say",
     "explain": "why an alarm was told, from the logs, and whether it comes out again to the byte",
     "whatif": "the alarms of the last days under other rules: gained and lost",
+    "agp": "two weeks of a glucose monitor on one page, as a diabetes team reads it",
     "demo": "broker, worker, gateways and board together",
 }
 

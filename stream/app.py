@@ -51,6 +51,7 @@ from stream.shadow import ShadowOutbox, ShadowTally
 from stream.tally import Tally
 from stream.topics import MAX_MESSAGE_BYTES, Topic
 from stream.web.board import BoardServer
+from stream.web.pictures import Pictures
 from vitals.clock import Clock, SystemClock
 from vitals.errors import Fault
 from vitals.findings import Task
@@ -116,6 +117,8 @@ class Worker:
         self._slots = open_slots(self._heard, settings.state / _PLANS)
         self._observing, self._deciding = (ThreadPoolExecutor(1, name) for name in ("observe", "decide"))
         self._imaging = ThreadPoolExecutor(1, "imaging", _give_way)
+        self._images = ImageStore(tuple(prefix for prefix in settings.images.split(",") if prefix))
+        self._clock_ahead_us = round(settings.clock_ahead_s * 1e6)
         self._overload = Overload(clock)
         self._doors: list[Door] = []
         self._horizon = Horizon(clock, self._taken, may_lag=self._is_shadow)
@@ -129,9 +132,7 @@ class Worker:
         self._ended = asyncio.get_running_loop().create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._end, "")
-        board = (
-            BoardServer(self._settings.kafka, self._clock, self._metrics, unit=self._unit) if role in _BOARD else None
-        )
+        board = self._board() if role in _BOARD else None
         routes = probe_routes(self._metrics.registry, self._health)
         http = HttpServer(
             self._settings.http_host, self._settings.http_port, [*routes, *(board.routes() if board else [])]
@@ -233,18 +234,21 @@ class Worker:
             running.append(self._horizon.follow(self._settings.kafka, GROUP, self._group))
         return [self._run(one) for one in running]
 
+    def _board(self) -> BoardServer:
+        pictures = Pictures(self._images, self._registry, self._clock_ahead_us)
+        return BoardServer(self._settings.kafka, self._clock, self._metrics, pictures, unit=self._unit)
+
     def _open_observe(self) -> None:
         settings, slots = self._settings, self._slots
         observing = Observing(
             max_patients=settings.max_patients,
-            clock_ahead_us=round(settings.clock_ahead_s * 1e6),
+            clock_ahead_us=self._clock_ahead_us,
             archive_share=settings.archive_share,
             relief=self._overload.relief,
         )
-        store = ImageStore(tuple(prefix for prefix in settings.images.split(",") if prefix))
         self._open_door((Topic.ECG,), ObserveEcg(slots[Task.ECG_BEAT], observing), self._observing)
         self._open_door((Topic.GLUCOSE,), ObserveGlucose(slots[Task.GLUCOSE], observing), self._observing)
-        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), store, observing), self._imaging)
+        self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), self._images, observing), self._imaging)
 
     def _open_door(self, topics: tuple[Topic, ...], half: Half, thread: ThreadPoolExecutor) -> Corridor:
         corridor = Corridor(

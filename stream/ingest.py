@@ -16,7 +16,7 @@ import numpy.typing as npt
 from stream.deadletter import WHOLE_RECORD, envelope
 from vitals import codec, units
 from vitals.errors import Fate, Reason, Unusable
-from vitals.events import MAX_NAME, DeadLetter, EcgBundle, GlucoseReading, ImagingEvent, Record
+from vitals.events import DISTRUSTED_FLAGS, MAX_NAME, DeadLetter, EcgBundle, GlucoseReading, ImagingEvent, Record
 
 _SENSOR_CODES_MG_DL: Final = frozenset(range(13))
 """Dexcom and Nightscout send error codes 0..12 in the place of a reading."""
@@ -198,6 +198,8 @@ def image_event(record: Record, clock_ahead_us: int) -> ImagingEvent:
 
 def _mg_dl(event: GlucoseReading) -> float:
     value = event.glucose
+    if not DISTRUSTED_FLAGS.isdisjoint(event.flags):
+        raise Unusable(Reason.SENSOR_STATUS)
     if not np.isfinite(value):
         raise Unusable(Reason.NOT_FINITE)
     if event.unit == "mmol/L":

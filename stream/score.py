@@ -39,7 +39,7 @@ from vitals import codec
 from vitals.alerts import AlertTransition
 from vitals.conditions import Condition
 from vitals.errors import Fault, Reason, Unusable, WardwatchError
-from vitals.events import GlucoseReading, ImagingEvent, Record
+from vitals.events import ImagingEvent, Record
 from vitals.findings import (
     BEAT_AFTER_R_US,
     FORECAST_HORIZONS_MIN,
@@ -140,7 +140,7 @@ class OfflineScorer:
             table.writerow(["id", "time", "horizon_min", *_FORECAST])
             for person in cgm.people(path):
                 half = ObserveGlucose(self.slots[Task.GLUCOSE], _TOLD)
-                for products in _observed(half, _readings(person), Topic.GLUCOSE):
+                for products in _observed(half, cgm.messages(person), Topic.GLUCOSE):
                     refused += products.refused
                     for batch in _tables(_findings(products)):
                         table.writerows(_forecast_rows(person.name.removeprefix(f"{name}/"), batch))
@@ -178,7 +178,7 @@ def watched_ecg(recording: monitor.Recording, slot: ModelSlot) -> Iterator[tuple
 
 def watched_glucose(person: cgm.Person, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:
     """The same of a patient with this glucose monitor."""
-    return _watched(_observed(ObserveGlucose(slot, _TOLD), _readings(person), Topic.GLUCOSE))
+    return _watched(_observed(ObserveGlucose(slot, _TOLD), cgm.messages(person), Topic.GLUCOSE))
 
 
 def _watched(observed: Iterable[Products]) -> Iterator[tuple[list[Findings], Decided]]:
@@ -299,11 +299,6 @@ def _write_findings(path: Path, findings: Sequence[FindingBatch], alerts: Sequen
 
 def _seconds(time_us: int) -> float:
     return (time_us - EARLIEST_US) / US_PER_S
-
-
-def _readings(person: cgm.Person) -> Iterator[bytes]:
-    for time_us, glucose in zip(person.time_us.tolist(), person.glucose_mg_dl.tolist(), strict=True):
-        yield codec.encode(GlucoseReading(patient="offline", device="offline", time_us=time_us, glucose=glucose))
 
 
 def _forecast_rows(person: str, batch: FindingBatch) -> Iterator[list[object]]:

@@ -53,6 +53,11 @@ class Reason(enum.StrEnum):
     TOO_LATE = "too-late", Fate.DROP, "older than what the patient's window has already passed"
     IMPLAUSIBLE = "implausible", Fate.DROP, "a value no living patient has (glucose outside 20 to 600 mg/dL)"
     SENSOR_CODE = "sensor-code", Fate.DROP, "a sensor error code in place of a reading"
+    SENSOR_STATUS = (
+        "sensor-status",
+        Fate.DROP,
+        "the glucose sensor itself says not to trust it (warming up, failed, over)",
+    )
     NOT_FINITE = "not-finite", Fate.DROP, "NaN or infinity in place of a value"
     WINDOW_CUT = "window-cut", Fate.DROP, "a gap or a restart cut the window this event was waiting in"
     CAPACITY = "capacity", Fate.DROP, "more patients than the worker is set to carry"

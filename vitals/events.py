@@ -74,8 +74,19 @@ class EcgBundle(Wire, frozen=True, tag="ecg", tag_field="type"):
     samples: bytes
 
 
+DISTRUSTED_FLAGS: Final = frozenset({
+    "sensor-warm-up", "sensor-malfunction", "sensor-type-incorrect", "session-stopped", "general-device-fault",
+    "sensor-temperature-too-high", "sensor-temperature-too-low",
+})  # fmt: skip
+"""A reading with one of these is none: warm-up, and what the sensor status annunciation of the Bluetooth Continuous
+Glucose Monitoring Service says of a sensor that does not measure."""
+
+
 class GlucoseReading(Wire, frozen=True, tag="glucose", tag_field="type"):
-    """One reading of a continuous glucose monitor. ``unit``: mg/dL or mmol/L; ``flags`` are the device's own words."""
+    """One reading of a continuous glucose monitor. ``unit``: mg/dL or mmol/L.
+
+    ``flags``: what the device says of it, in the words of ``DISTRUSTED_FLAGS`` or its own.
+    """
 
     patient: Patient
     device: Text

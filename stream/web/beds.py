@@ -35,7 +35,7 @@ _MARKS: Final = 64
 _MINUTE_US: Final = 60 * US_PER_S
 _CLASSES: Final = "NSVFQ"
 _QUANTILE_COLUMNS: Final = tuple(f"q{q:02d}" for q in FORECAST_QUANTILES)
-_LOOKED_FOR: Final = {Task.PNEUMONIA: "p_pneumonia", Task.BREAST: "p_malignant"}
+LOOKED_FOR: Final = {Task.PNEUMONIA: "p_pneumonia", Task.BREAST: "p_malignant"}
 
 
 class Section(enum.IntEnum):
@@ -281,7 +281,7 @@ class Beds:
     def _take_images(
         self, batch: FindingBatch, rows: Rows, end_us: Ints, verdict: npt.NDArray[np.uint8], arrived_us: int
     ) -> None:
-        p = batch.column(_LOOKED_FOR[batch.task])
+        p = batch.column(LOOKED_FOR[batch.task])
         for i in np.flatnonzero(rows >= 0).tolist():
             images = self.images.setdefault(int(rows[i]), {})
             held = images.get(batch.task)

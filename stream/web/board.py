@@ -4,6 +4,7 @@
     findings.v1 ─ Reader ─┐            ├─► Viewer (one a browser) ─► WebSocket /live
     risk.v1 ───── Reader ─┼─► Ward ────┘
     alerts.v1 ─── Reader ─┘                 POST /api/… ─► CommandDesk ─► commands.v1
+    imaging.v1 ── Reader ─► Pictures ─► GET /api/image      strips.v1 ── Reader ─► Frozen ─► GET /api/alarm/ID
 
 Not a medical device, and never the sole alarm. It has no log-in of its own: put it behind the site's.
 """
@@ -14,6 +15,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from stream.topics import Topic
 from stream.web import tiles
 from stream.web.commands import REQUESTS, CommandDesk, NotYours, parse
 from stream.web.frozen import Frozen
+from stream.web.pictures import Pictures
 from stream.web.reader import Reader, Report, Taken
 from stream.web.receipts import Receipts
 from stream.web.tracereader import TraceReader
@@ -39,7 +42,8 @@ from vitals import codec
 from vitals.alerts import AlertTransition
 from vitals.clock import Clock
 from vitals.errors import Fault
-from vitals.findings import Findings
+from vitals.events import Record
+from vitals.findings import Findings, Task
 from vitals.risk import RiskBatch
 from vitals.unit import FACTORY, Unit
 
@@ -62,6 +66,10 @@ _MOST: Final = 4000
 
 _STRIPS: Final = 500
 """The same of strips, which are a hundred times as large."""
+
+_IMAGES_S: Final = 24 * 3600.0
+_IMAGES: Final = 100
+"""The same of images, which may carry their pixels."""
 
 _TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS: Final = {
@@ -96,6 +104,7 @@ class BoardServer:
         kafka: str,
         clock: Clock,
         metrics: Metrics,
+        pictures: Pictures,
         *,
         unit: Unit = FACTORY,
         tick_s: float = TICK_S,
@@ -105,6 +114,8 @@ class BoardServer:
         self._unit = unit
         self.traces = Traces()
         self.frozen = Frozen()
+        self.pictures = pictures
+        self._looking = ThreadPoolExecutor(1, "board-pictures")
         self._kafka = kafka
         self._clock = clock
         self._tick_s = tick_s
@@ -127,6 +138,7 @@ class BoardServer:
             web.get(f"{ALARM_PATH}{{alert_id}}", self._page),
             web.get("/api/alarm/{alert_id}", self._alarm),
             web.get("/api/alarms", self._past_alarms),
+            web.get("/api/image", self._image),
             *(web.post(f"/api/{action}", self._command(action)) for action in REQUESTS),
         ]
 
@@ -139,6 +151,7 @@ class BoardServer:
             self._reader(Topic.FINDINGS, self._take_findings, "findings past", _FINDINGS_S, only_before_s=_LIVE_S),
             self._reader(Topic.RISK, self._take_risks, "risk past", _RISK_S, only_before_s=_LIVE_S),
             self._reader(Topic.STRIPS, self._take_strip, "strips", _ALERTS_S, most=_STRIPS),
+            self._reader(Topic.IMAGING, self._take_image, "images", _IMAGES_S, most=_IMAGES),
             TraceReader(self._kafka, self.traces, self._report("ecg"), self._clock),
         ]
         for reader in self._readers:
@@ -152,6 +165,7 @@ class BoardServer:
         for reader in self._readers:
             reader.join(_STOP_DEADLINE_S)
         self._desk.close()
+        self._looking.shutdown(wait=False, cancel_futures=True)
 
     def _reader(
         self,
@@ -182,6 +196,10 @@ class BoardServer:
 
     def _take_strip(self, record: Taken) -> None:
         self.frozen.take(record.value, record.content_type)
+
+    def _take_image(self, record: Taken) -> None:
+        at_ms = record.arrived_us // 1000
+        self.pictures.take(Record(Topic.IMAGING, record.partition, 0, at_ms, None, record.value, record.content_type))
 
     async def _page(self, request: web.Request) -> web.Response:
         return self._serve(request, "index.html")
@@ -222,6 +240,17 @@ class BoardServer:
         if not _is_same_origin(request):
             return _refusal(403, "another site asks")
         return _json([tiles.past_alarm(alarm) for alarm in self.ward.past_alarms(request.query.get("bed", ""))])
+
+    async def _image(self, request: web.Request) -> web.Response:
+        if not _is_same_origin(request):
+            return _refusal(403, "another site asks")
+        try:
+            task = Task(request.query.get("task", ""))
+        except ValueError:
+            return _refusal(400, "bed and task")
+        bed = request.query.get("bed", "")
+        shown = await asyncio.get_running_loop().run_in_executor(self._looking, self.pictures.shown, bed, task)
+        return _json(shown) if shown is not None else _refusal(404, "no such image is known here any more")
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         if not _is_same_origin(request):

@@ -57,6 +57,23 @@ class ImageShown(Shown, frozen=True):
     p: float | None
 
 
+class PictureShown(Shown, frozen=True):
+    """The square of an image that its model sees: ``grey`` is uint8[side, side].
+
+    ``carried``: float[28][28], by how much hiding each place lowers the log-odds of ``p``, which ``model`` says. Both
+    are None, and ``why`` says why, where it cannot be read or no model serves.
+    """
+
+    task: str
+    end_us: int
+    side: int = 0
+    grey: bytes = b""
+    model: str = ""
+    p: float | None = None
+    carried: list[list[float]] | None = None
+    why: str = ""
+
+
 class InputShown(Shown, frozen=True):
     """One input of a risk."""
 

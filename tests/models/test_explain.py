@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from models.engine import Array, Rung
 from models.engines.onnx import open_onnx
 from models.engines.subbatch import Runner, SubBatched
 from models.explain import occluded
-from models.registry import Bundle
+from models.registry import Bundle, Registry
 from tests.support.bundles import rows_of
 from vitals.findings import Task
+
+SHIPPED = Path(__file__).parents[2] / "models" / "bundles"
 
 pytestmark = pytest.mark.torch
 
@@ -54,3 +59,17 @@ def test_an_unknown_column_and_two_windows_are_refused(bundles: dict[Task, Bundl
         occluded(bundle, open_onnx(bundle), rows_of(Task.GLUCOSE, 1), "p_v")
     with pytest.raises(ValueError, match="one window"):
         occluded(bundle, open_onnx(bundle), rows_of(Task.GLUCOSE, 2), "h30_mean")
+
+
+def test_a_network_of_random_weights_is_explained_otherwise(bundles: dict[Task, Bundle]) -> None:
+    """Sanity check of Adebayo et al. 2018 (arXiv:1810.03292): what the picture alone brings about explains nothing."""
+    trained, random = Registry(SHIPPED).current(Task.PNEUMONIA), bundles[Task.PNEUMONIA]
+    assert trained is not None
+    agree = []
+    for row in range(8):
+        window = {name: rows[row : row + 1] for name, rows in trained.golden_inputs.items()}
+        one, other = (
+            occluded(bundle, open_onnx(bundle), window, "p_pneumonia")["image"].ravel() for bundle in (trained, random)
+        )
+        agree.append(abs(spearmanr(np.abs(one), np.abs(other)).statistic))
+    assert np.mean(agree) < 0.5

@@ -7,7 +7,7 @@ import pytest
 from stream import ingest
 from vitals import codec
 from vitals.errors import Reason, Unusable
-from vitals.events import EcgBundle, GlucoseReading, ImagingEvent, Record
+from vitals.events import DISTRUSTED_FLAGS, EcgBundle, GlucoseReading, ImagingEvent, Record
 
 NOW_MS = 1_700_000_000_000
 NOW_US = NOW_MS * 1000
@@ -122,6 +122,19 @@ def test_what_is_no_reading_is_counted_and_the_next_one_is_taken(glucose: float,
     taken, refusals = ingest.readings([reading(glucose), reading(100.0)], AHEAD_US)
     assert [r.reason for r in refusals] == [reason]
     assert taken.record == [1]
+
+
+@pytest.mark.parametrize("flag", sorted(DISTRUSTED_FLAGS))
+def test_a_reading_that_its_own_sensor_distrusts_is_none(flag: str) -> None:
+    taken, refusals = ingest.readings([reading(100.0, flags=["battery-low", flag]), reading(100.0)], AHEAD_US)
+    assert [(r.reason, r.letter) for r in refusals] == [(Reason.SENSOR_STATUS, None)]
+    assert taken.record == [1]
+
+
+def test_other_words_of_a_sensor_do_not_matter() -> None:
+    taken, refusals = ingest.readings([reading(100.0, flags=["battery-low", "calibration-recommended"])], AHEAD_US)
+    assert refusals == []
+    assert taken.record == [0]
 
 
 def test_a_unit_that_is_not_ours_is_kept_for_a_person() -> None:

@@ -156,6 +156,7 @@ def _glucose(now_us: int) -> Iterator[BadInput]:
         "NaN": (Reason.NOT_FINITE, {"glucose": math.nan}),
         "infinite": (Reason.NOT_FINITE, {"glucose": math.inf}),
         "sensor code": (Reason.SENSOR_CODE, {"glucose": 5.0}),
+        "of a sensor that warms up": (Reason.SENSOR_STATUS, {"flags": ["sensor-warm-up"]}),
         "implausibly low": (Reason.IMPLAUSIBLE, {"glucose": 13.5}),
         "implausibly high": (Reason.IMPLAUSIBLE, {"glucose": 1200.0}),
         "mg/dL said to be mmol/L": (Reason.IMPLAUSIBLE, {"glucose": 110.0, "unit": "mmol/L"}),

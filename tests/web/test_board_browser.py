@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from kafka import KafkaProducer
 from selenium.webdriver import Chrome
@@ -26,7 +27,7 @@ from vitals import codec
 from vitals.alerts import AlertEvent, AlertTransition, Signal
 from vitals.clock import SystemClock
 from vitals.conditions import Condition, Kind, Priority
-from vitals.events import Command
+from vitals.events import Command, ImagingEvent
 from vitals.findings import Task, Verdict
 from vitals.units import US_PER_S
 
@@ -271,6 +272,39 @@ def test_the_link_of_an_alarm_leads_to_its_bed_and_its_frozen_strip_also_when_it
         assert earlier.get_attribute("href") == f"{host.url}/alarm/{alarm.alert_id}"
         errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
         assert errors == []
+
+
+def test_an_image_is_seen_with_what_its_model_goes_by(kafka_topics: str) -> None:
+    beds = simulated_beds(2)
+    grey = np.clip(np.add.outer(np.arange(28), np.arange(28)) * 4, 0, 255).astype(np.uint8)
+    with board_in_browser(kafka_topics, beds) as (played, _, browser):
+        now_us = SystemClock().now_us()
+        image = ImagingEvent(
+            patient="bed-02", time_us=now_us, study="s", series="s", instance="1", modality="DX", body_part="CHEST",
+            pixels=grey.tobytes(), rows=28, columns=28,
+        )  # fmt: skip
+        with KafkaProducer(bootstrap_servers=kafka_topics) as producer:
+            producer.send(Topic.IMAGING.value, codec.encode(image), key=b"bed-02")
+        played.play_image(beds[1], Task.PNEUMONIA, 0.2, now_us)
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, f"{tile('bed-02')} .name"))
+        browser.find_element(By.CSS_SELECTOR, f"{tile('bed-02')} .name").click()
+        until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#details .picture canvas"))
+        with_overlay = colours_of(browser)
+        assert "by model" in text_of(browser, "#details .picture figcaption")
+        browser.find_element(By.CSS_SELECTOR, "#details .picture input").click()
+        until(browser, lambda: colours_of(browser) == 0)
+        assert with_overlay > 100, "places that carry the answer are painted"
+
+
+def colours_of(browser: Chrome) -> int:
+    """Pixels of the picture that are not grey."""
+    return browser.execute_script("""
+    const canvas = document.querySelector('#details .picture canvas');
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) count += data[i] !== data[i + 1] || data[i] !== data[i + 2];
+    return count;
+    """)
 
 
 def when_us(command: Command) -> int:

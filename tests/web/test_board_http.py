@@ -19,6 +19,7 @@ from stream.broker import free_ports
 from stream.metrics import Metrics
 from stream.web.board import BoardServer
 from tests.support.alarms import steps
+from tests.support.boardhost import pictures
 from tests.support.stay import CALM_RHYTHM, at, batch, record
 from vitals.alerts import AlertEvent
 from vitals.clock import SystemClock
@@ -31,7 +32,7 @@ ACKNOWLEDGE = {"bed": "bed-1", "who": "N. Okafor", "role": "nurse", "alertId": "
 async def board_at_work(
     metrics: Metrics | None = None, **settings: float
 ) -> AsyncIterator[tuple[BoardServer, TestClient]]:
-    board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), metrics or Metrics(), **settings)
+    board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), metrics or Metrics(), pictures(), **settings)
     app = web.Application()
     app.add_routes(board.routes())
     async with TestClient(TestServer(app)) as client:

@@ -18,6 +18,7 @@ from stream.web.board import BoardServer
 from stream.web.frozen import Frozen
 from stream.web.reader import Taken
 from tests.support.alarms import PATIENT, steps
+from tests.support.boardhost import pictures
 from tests.support.ecglog import Monitor, us
 from vitals import codec, strips
 from vitals.alerts import AlertEvent
@@ -40,7 +41,7 @@ def strip(moment_s: int = 60) -> Strip:
 
 def run(test: Callable[[BoardServer, TestClient], Awaitable[None]]) -> None:
     async def inside() -> None:
-        board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), Metrics())
+        board = BoardServer(f"127.0.0.1:{free_ports(1)[0]}", SystemClock(), Metrics(), pictures())
         app = web.Application()
         app.add_routes(board.routes())
         async with TestClient(TestServer(app)) as client:

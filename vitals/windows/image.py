@@ -22,6 +22,16 @@ def image_window(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
     Bright stays bright: whoever decodes the file inverts MONOCHROME1. uint8 is divided by 255, so that 28 × 28 of it
     come out exactly; any other type is stretched from its own minimum and maximum over the central square.
+    Raises ``Unusable`` as ``central_square``.
+    """
+    square, low, high = central_square(pixels)
+    grey = square.astype(np.float64) if len(square) == SIDE else _area_means(square)
+    return np.clip((grey - low) / (high - low), 0.0, 1.0).astype(np.float32)[np.newaxis]
+
+
+def central_square(pixels: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float, float]:
+    """What of ``pixels[rows, columns]`` a network sees, [side, side] of the same type; its black and its white.
+
     Raises ``Unusable``: pixels-missing when there is nothing to see (no pixels, all of one value), not-finite,
     pixels-unreadable when it is not a grey image of a sane shape and type.
     """
@@ -42,8 +52,7 @@ def image_window(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         raise Unusable(Reason.PIXELS_MISSING, "every pixel has the same value")
     if pixels.dtype == np.uint8:
         low, high = 0.0, 255.0
-    grey = square.astype(np.float64) if side == SIDE else _area_means(square)
-    return np.clip((grey - low) / (high - low), 0.0, 1.0).astype(np.float32)[np.newaxis]
+    return square, low, high
 
 
 def _area_means(square: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

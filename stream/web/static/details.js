@@ -2,6 +2,7 @@
 
 import { Strips, pastAlarms } from "./frozenstrip.js";
 import { drawGlucose } from "./glucoseplot.js";
+import { Pictures } from "./picture.js";
 import { alarmWords, signalWords } from "./tile.js";
 import { LOOKED_FOR, PRIORITY, TASK, VERDICT, element, isBelieved, percent, span, whole } from "./words.js";
 
@@ -14,8 +15,10 @@ export class Details {
     this.act = act; // { acknowledge(alarm), because(alarm), snooze(alarm), limit(alarm, value), pause(bed, seconds), resume(bed), judge(alarm, value), nowMs(), pending }
     this.tile = null;
     this.strips = new Strips();
+    this.pictures = new Pictures();
     dialog.addEventListener("close", () => {
       this.strips.forget();
+      this.pictures.forget();
       this.tile?.name.focus();
       this.tile = null;
       clearInterval(this.timer);
@@ -42,7 +45,7 @@ export class Details {
     if (!tile) return;
     this.strips.ask();
     this.lookBack();
-    const state = JSON.stringify([this.strips.count, this.past, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
+    const state = JSON.stringify([this.strips.count, this.pictures.count, this.past, tile.alarms, tile.images, tile.risk?.band, tile.glucose?.endUs, tile.pausedUntilUs, [...this.act.pending]]);
     if (state === this.drawn) return;
     this.drawn = state;
     const focused = document.activeElement?.dataset?.does;
@@ -245,6 +248,8 @@ export class Details {
     for (const image of this.tile.images) {
       const result = isBelieved(image.verdict) ? `${LOOKED_FOR[image.task] ?? ""} ${percent(image.p)}` : VERDICT[image.verdict] ?? image.verdict;
       part.append(element("p", "", `${TASK[image.task] ?? image.task}: ${result}`));
+      const figure = this.pictures.of(this.tile.bed, image);
+      if (figure) part.append(figure);
     }
     return part;
   }
