@@ -72,7 +72,8 @@ def pictures(task: Task, columns: Floats, examples: Examples) -> Pictures:
     if task is Task.GLUCOSE:
         return _of_forecasts(columns.reshape(len(columns), -1, _PER_HORIZON), examples, public)
     there = np.flatnonzero(examples.target >= 0)
-    roc, pr = {}, {}
+    roc: dict[str, Curve] = {}
+    pr: dict[str, Curve] = {}
     for k, name in enumerate(CLASSES[task]):
         _add_curves(name, columns[there, k], examples.target[there] == k, roc, pr)
     return Pictures(roc=roc, pr=pr, zones=[], cases=_worst_called(task, columns, examples, public))
@@ -107,7 +108,8 @@ def _add_curves(
 
 
 def _curve(x: Floats, y: Floats) -> Curve:
-    kept = np.unique(np.linspace(0, len(x) - 1, _POINTS).round().astype(int))
+    along = np.cumsum(np.r_[0.0, np.abs(np.diff(x)) + np.abs(np.diff(y))])
+    kept = np.unique(np.r_[np.searchsorted(along, np.linspace(0, along[-1], _POINTS)), 0, len(x) - 1])
     return Curve(np.round(x[kept], _DIGITS).tolist(), np.round(y[kept], _DIGITS).tolist())
 
 

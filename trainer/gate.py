@@ -238,7 +238,7 @@ def _loss(mine: list[float], theirs: list[float], *, higher_is_better: bool) -> 
     gain = np.array(mine) - np.array(theirs)
     gain = gain if higher_is_better else -gain
     gain = gain[np.isfinite(gain)]
-    return max(-float(np.percentile(gain, _CONFIDENCE)), 0.0) if len(gain) else None
+    return max(0.0, -float(np.percentile(gain, _CONFIDENCE))) if len(gain) else None
 
 
 def _still_said(one: Candidate, champion: Candidate) -> Finding:

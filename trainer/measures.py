@@ -115,7 +115,8 @@ def reliability(p_nk: Floats, target: Ints, person: npt.NDArray[np.integer[Any]]
     flat = person * RELIABILITY_BINS + index
     columns = (np.ones(len(top)), top, right)
     counted = [np.bincount(flat, weights=column, minlength=people * RELIABILITY_BINS) for column in columns]
-    return np.stack(counted, axis=1).reshape(people, RELIABILITY_BINS, len(columns))
+    bins: Floats = np.stack(counted, axis=1).astype(np.float64)
+    return bins.reshape(people, RELIABILITY_BINS, len(columns))
 
 
 def calibration_error(bins: Floats) -> Floats:

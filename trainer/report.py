@@ -33,7 +33,7 @@ mpl.use("agg")
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1c2530 }
 h2 { margin-top: 3rem; border-top: 1px solid #ccd3da; padding-top: 1rem }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem } .plots img { max-width: 100%; height: auto }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem } img { max-width: 100%; height: auto }
 table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .2rem .7rem; border-bottom: 1px solid #e3e7eb;
 text-align: left; vertical-align: top } .failed { color: #b3261e; font-weight: 600 } .passed { color: #1b6e3c }
 """
