@@ -121,4 +121,7 @@ def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:
     grey = np.clip((square.astype(np.float32) - low) / (high - low) * 255.0, 0.0, 255.0).astype(np.uint8)
     if len(grey) <= _MOST_SHOWN:
         return grey
-    return np.asarray(Image.fromarray(grey).resize((_MOST_SHOWN, _MOST_SHOWN), Image.Resampling.BOX))
+    smaller: npt.NDArray[np.uint8] = np.asarray(
+        Image.fromarray(grey).resize((_MOST_SHOWN, _MOST_SHOWN), Image.Resampling.BOX)
+    )
+    return smaller
