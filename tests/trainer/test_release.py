@@ -21,7 +21,7 @@ def test_a_release_is_signed_where_there_is_a_key_and_only_then_trusted(tmp_path
     private, public = keygen(tmp_path / "keys")
     at = msgspec.structs.replace(world(tmp_path), signing_key=private)
     breast_set(at.data)
-    run = cycle(small(epochs=2), at, ManualClock(NOW_US))
+    run = cycle(small(), at, ManualClock(NOW_US))
     careful = Registry(at.registry, trust=Trust.read(public))
     current = careful.current(Task.BREAST)
     assert current is not None
