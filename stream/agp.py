@@ -49,7 +49,7 @@ _STYLE: Final = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:58em;color:#1c2833}
 h1{font-size:1.4em;margin-bottom:.1em} h2{font-size:1.05em;margin:1.4em 0 .3em} small,.axis{color:#5d6d7e}
 table{border-collapse:collapse} td,th{padding:.15em .8em .15em 0;text-align:left} td.n{text-align:right}
-svg{display:block} svg text{font:11px system-ui,sans-serif;fill:#5d6d7e} .bar{width:1em}
+svg{display:block;overflow:visible} svg text{font:11px system-ui,sans-serif;fill:#5d6d7e} .bar{width:1em}
 section{border-top:2px solid #d5dbdb;margin-top:2em} .days{display:flex;flex-wrap:wrap;gap:4px}
 """
 

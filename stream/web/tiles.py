@@ -60,7 +60,7 @@ class ImageShown(Shown, frozen=True):
 class PictureShown(Shown, frozen=True):
     """The square of an image that its model sees: ``grey`` is uint8[side, side].
 
-    ``carried``: float[28][28], by how much hiding each place lowers ``p``, which is what ``model`` says of it now. Both
+    ``carried``: float[28][28], by how much hiding each place lowers the log-odds of ``p``, which ``model`` says. Both
     are None, and ``why`` says why, where it cannot be read or no model serves.
     """
 

@@ -7,7 +7,7 @@ const FOR = [255, 150, 40]; // hiding it lowers the probability
 const AGAINST = [70, 150, 255];
 const ASK_AGAIN_MS = 5000;
 const ASK_FOR_MS = 20000;
-const LEAST = 0.01; // a place that carries less than one percent is not painted
+const LEAST = 0.1; // log-odds: a place that carries less is not painted
 
 /** The images of the bed that somebody looks at. A result may be here a moment before its image. */
 export class Pictures {
@@ -73,7 +73,7 @@ export function pictureFigure(shown) {
     const orange = element("span", "for", "orange");
     const blue = element("span", "against", "blue");
     const words = element("figcaption", "", `${name}: ${LOOKED_FOR[shown.task] ?? ""} ${percent(shown.p)} by model ${shown.model}. Hiding what is `);
-    words.append(orange, " lowers that, hiding what is ", blue, ` raises it, a single place by ${percent(strongest(shown.carried))} at most. Not a finding of its own.`);
+    words.append(orange, " lowers that, hiding what is ", blue, ` raises it, at most by ${strongest(shown.carried).toFixed(1)} in log-odds. Not a finding of its own.`);
     figure.append(label, words);
   } else {
     figure.append(element("figcaption", "", `${name}: ${shown.why}.`));
