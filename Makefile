@@ -44,7 +44,7 @@ bench: $(TEST_READY) ## measure: signal path, engines, deciding, patients per co
 alarms: $(TEST_READY) ## alarms per patient-day on every recording at hand, true and false, into docs/alarms.md (3 minutes)
 	@$(PY) -m bench.alarms
 
-verdicts: $(TEST_READY) ## fit the judges of monitor alarms and cross them over records, into docs/verdicts.md (2 minutes)
+verdicts: $(TEST_READY) ## fit the judges of monitor alarms and cross them over records, into docs/verdicts.md (1 minute)
 	@$(PY) -m bench.verdicts
 
 fuzz: $(FUZZ_READY) ## every decoder under Atheris (FUZZ_S=60 seconds each; FUZZ='dicom wire': only those)

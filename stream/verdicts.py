@@ -58,6 +58,9 @@ def judge(
     tell: Callable[[str], None],
 ) -> None:
     """Write the verdicts on ``alarms`` into ``table``; ``records``: where they are, by name."""
+    serving, _ = beats.serving
+    if serving != judges.beat_model:
+        tell(f"the judges were fitted to beat model {judges.beat_model}, {serving or 'none'} serves")
     with table.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(COLUMNS)

@@ -60,14 +60,14 @@ def pulses(wave: npt.NDArray[np.floating], rate_hz: float) -> Pulses:
 def _find(wave, rate_hz, alone, foot, known, rise):
     smooth, rises = _upstrokes(wave, rate_hz)
     learn = int(_LEARN_S * rate_hz)
-    level = 0.0
+    level = known_level = 0.0
     last = learn_from = 0
     best_at = -1
     armed = True
     n = 0
     for k in range(len(wave)):
         if k - max(last, learn_from) >= (learn if level == 0.0 else int(_RELEARN_S * rate_hz)):
-            level = max(_usual(rises, k - learn, k), _RELEARN_LEAST * level)
+            level = max(_usual(rises, k - learn, k), _RELEARN_LEAST * known_level)
             learn_from = k
         if level == 0.0:
             continue
@@ -88,6 +88,7 @@ def _find(wave, rate_hz, alone, foot, known, rise):
             n += 1
             last = best_at
             level += _RATE * (min(rises[best_at], 2.0 * level) - level)  # an artefact shall not set the level
+            known_level = level
             best_at = -1
             armed = rises[k] < _REARMED * level
     return n

@@ -100,7 +100,7 @@ def _readable(path: Path) -> Iterator[Path]:
 
 def _waves(record: wfdb.Record) -> tuple[Wave, ...]:
     return tuple(
-        Wave(name, float(record.fs), record.p_signal[:, i].astype(np.float64))
+        Wave(name, float(record.fs), np.where(np.isfinite(record.p_signal[:, i]), record.p_signal[:, i], np.nan))
         for i, name in enumerate(record.sig_name)
         if name.upper().startswith(_PULSE)
     )

@@ -116,17 +116,19 @@ def test_evidence_is_finite_whatever_is_missing(tmp_path: Path, slot: ModelSlot)
     rng = np.random.default_rng(1)
     signals = {
         "flat": np.zeros((n, 2)),
-        "nan": np.full((n, 2), np.nan),
-        "constant": np.full((n, 2), 3.0),
-        "noise": rng.normal(0, 1, (n, 2)),
-        "railed": np.clip(rng.normal(0, 50, (n, 2)), -5, 5),
-        "three": rng.normal(0, 1, (3, 2)),
-        "one second": rng.normal(0, 1, (RATE_HZ, 2)),
+        "nothing": np.full((n, 2), -32768),
+        "constant": np.full((n, 2), 600),
+        "noise": rng.normal(0, 200, (n, 2)),
+        "railed": np.clip(rng.normal(0, 5000, (n, 2)), -1000, 1000),
+        "three": rng.normal(0, 200, (3, 2)),
+        "second": rng.normal(0, 200, (RATE_HZ, 2)),
     }
     for name, signal in signals.items():
-        stem = name.replace(" ", "_")
-        wfdb.wrsamp(stem, RATE_HZ, ["mV", "NU"], ["II", "PLETH"], signal, fmt=["16", "16"], write_dir=str(tmp_path))
-        said = evidence(minute_before_alarm(tmp_path / stem, slot))
+        wfdb.wrsamp(
+            name, RATE_HZ, ["mV", "NU"], ["II", "PLETH"], d_signal=signal.astype(np.int64), fmt=["16", "16"],
+            adc_gain=[200.0, 200.0], baseline=[0, 0], write_dir=str(tmp_path),
+        )  # fmt: skip
+        said = evidence(minute_before_alarm(tmp_path / name, slot))
         assert np.isfinite(list(said.whole.values())).all(), name
         assert all(np.isfinite(values).all() for values in said.moments.values()), name
         for judged_by in shipped().by_type.values():

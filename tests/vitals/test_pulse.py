@@ -25,17 +25,17 @@ def at_s(wave: np.ndarray) -> np.ndarray:
 def test_every_upstroke_is_found_once_and_where_it_begins(bpm: int) -> None:
     feet = np.arange(0.3, 59.0, 60.0 / bpm)
     found = at_s(pressure(feet, 60.0))
-    expected = feet[feet > LEARNT_S]
-    found = found[found > LEARNT_S - 0.1]
-    assert len(found) == len(expected)
-    assert np.abs(found - expected).max() < 0.06
+    off = np.abs(found[:, None] - feet)
+    assert off.min(axis=1).max() < 0.06
+    assert len(set(off.argmin(axis=1))) == len(found)
+    assert len(found) >= (feet > LEARNT_S).sum()
 
 
 def test_the_weak_pulse_of_an_early_beat_counts_and_a_dicrotic_notch_does_not() -> None:
     feet = np.arange(0.3, 30.0, 0.9)
     sizes = np.where(np.arange(len(feet)) % 6 == 5, 22.0, 40.0)
     found = at_s(pressure(feet, 30.0, sizes))
-    assert len(found[found > LEARNT_S - 0.1]) == (feet > LEARNT_S).sum()
+    assert len(found[found > LEARNT_S]) == (feet > LEARNT_S).sum()
 
 
 def test_a_heart_that_stops_leaves_no_pulses_in_the_unrest_of_the_line() -> None:
@@ -101,9 +101,9 @@ def test_what_is_said_of_a_pulse_rests_on_nothing_later(cut_s: float) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["PLETH", "ABP"])
 def test_the_pulses_of_a_real_patient_come_as_often_as_the_heart_beats(data_folder: Path, name: str) -> None:
-    path = data_folder / "cinc2015/prealarm60s/a123l"
+    path = data_folder / "cinc2015/prealarm60s/v246s"
     if not path.with_suffix(".hea").exists():
-        pytest.skip("not run: no a123l here")
+        pytest.skip("not run: no v246s here")
     _, waves = read_before(path, 300.0, 60.0)
     (wave,) = (wave for wave in waves if wave.name == name)
     found = pulses(wave.values, wave.rate_hz)
