@@ -40,11 +40,13 @@ PACED: Final = frozenset({"mitdb/102", "mitdb/104", "mitdb/107", "mitdb/217"})
 """EC57 leaves these out. Here their paced beats teach Q, and nothing else of them teaches anything."""
 
 SAME_PERSON: Final = {
+    "cinc2017/A01176": "cinc2017/A00227",
     "mitdb/202": "mitdb/201",
     "cgm_glucobench/colas/18": "cgm_glucobench/colas/17",
     "cgm_glucose_ml/T1D-UOM/UoMGlucose2303": "cgm_glucose_ml/T1D-UOM/UoMGlucose2304",
 }
-"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). Of the
+"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). The two of
+CinC 2017 are one recording. Of the
 two people of Colas every window is the same to the bit, of those of T1D-UOM nine in ten of the smaller set: whatever
 happened at their publishers, one must not be learnt from where the other is judged by."""
 
