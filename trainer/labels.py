@@ -45,10 +45,10 @@ SAME_PERSON: Final = {
     "cgm_glucobench/colas/18": "cgm_glucobench/colas/17",
     "cgm_glucose_ml/T1D-UOM/UoMGlucose2303": "cgm_glucose_ml/T1D-UOM/UoMGlucose2304",
 }
-"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). The two of
-CinC 2017 are one recording. Of the
-two people of Colas every window is the same to the bit, of those of T1D-UOM nine in ten of the smaller set: whatever
-happened at their publishers, one must not be learnt from where the other is judged by."""
+"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). The two
+of CinC 2017 are one recording. Of the two people of Colas every window is the same to the bit, of those of T1D-UOM nine in
+ten of the smaller set: whatever happened at their publishers, one must not be learnt from where the other is judged
+by."""
 
 MATCH_US: Final = 150 * US_PER_MS
 """EC57: a detection within 150 ms of a reference beat is that beat."""
