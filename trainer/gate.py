@@ -254,9 +254,9 @@ def _in_proportion(one: Candidate, champion: Candidate) -> Finding:
     """No class is said further from as often as it is than the champion says it, by more than a factor."""
     now, was = _off(one.evaluation), _off(champion.evaluation)
     worse = [
-        f"{name} is off by a factor of {math.exp(off):.1f}, was by {math.exp(was[name]):.1f}"
+        f"{name} is off by a factor of {math.exp(off):.1f}, was by {math.exp(was.get(name, 0.0)):.1f}"
         for name, off in now.items()
-        if off > was[name] + math.log(_DISTORTED)
+        if off > was.get(name, 0.0) + math.log(_DISTORTED)
     ]
     return not worse, "; ".join(worse) if worse else f"no class is off by a factor {_DISTORTED:g} more than it was"
 
