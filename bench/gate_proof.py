@@ -50,7 +50,8 @@ from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, FORECAST_QUA
 from vitals.windows.glucose import SCALE_MG_DL, STEPS
 
 REPORT = Path(__file__).parent / "reports" / "gate.json"
-SEED = 2026
+SEED = 2027
+"""Margins were settled on challengers of other seeds."""
 DRAWS = 300
 ENOUGH = 0.95
 _KEPT = "gate_proof"
@@ -278,7 +279,10 @@ def leaked_unseen(scene: Scene, random: Random) -> Challenger:
 
 
 def broken_calibration(scene: Scene, random: Random) -> Challenger:
-    """Three to eight times too sure or too unsure, or pulled towards one class."""
+    """Three to eight times too sure or too unsure, or pulled towards a class that is said often enough already.
+
+    To pull the champion towards one that it says too seldom would mend it.
+    """
     factor = random.uniform(3.0, 8.0) ** random.choice([-1.0, 1.0])
     pulled = random.random() < 1 / 3
     pull = random.uniform(2.0, 4.0)
@@ -294,7 +298,9 @@ def broken_calibration(scene: Scene, random: Random) -> Challenger:
         return _shown(scene, _tidy(forecast))
     logits = np.log(np.maximum(scene.said, _LEAST_P))
     if pulled:
-        logits[:, random.integers(logits.shape[1])] += pull
+        frequency = np.bincount(scene.examples.target[scene.examples.target >= 0], minlength=logits.shape[1])
+        enough = np.flatnonzero(scene.said.mean(axis=0) >= frequency / frequency.sum())
+        logits[:, random.choice(enough)] += pull
     else:
         logits *= factor
     return _shown(scene, _softmax(logits))

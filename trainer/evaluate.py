@@ -117,7 +117,7 @@ Measured = Callable[[Floats], dict[str, Floats]]
 
 def evaluation(task: Task, columns: Floats, examples: Examples, draws: int) -> Evaluation:
     """Of calibrated ``columns`` (float64[N, columns of the finding]) for ``examples``."""
-    bad: npt.NDArray[np.bool_] = np.asarray(~np.isfinite(columns)).any(axis=1)
+    bad = np.asarray((~np.isfinite(columns)).any(axis=1))
     columns = np.where(bad[:, None], 0.0, columns)
     if task is Task.GLUCOSE:
         chances = columns.reshape(len(columns), len(FORECAST_HORIZONS_MIN), _PER_HORIZON)[:, :, -len(FORECAST_LIMITS) :]

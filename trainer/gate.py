@@ -61,6 +61,8 @@ _TWINS: Final = 0.002
 """Share of held-out windows that may have a twin in the learning: a device's test pattern, an image filed twice."""
 _GONE: Final = 0.2
 """A class is lost when its mean probability falls below this share of the champion's."""
+_DISTORTED: Final = 2.0
+_LEAST_P: Final = 1e-9
 _RARE: Final = 5
 _FEWEST_ERRORS: Final = 10
 _FEWEST_ERRORS_OF_ONE: Final = 30
@@ -251,6 +253,24 @@ def _still_said(one: Candidate, champion: Candidate) -> Finding:
     return not gone, "; ".join(gone) if gone else "every class is still said"
 
 
+def _in_proportion(one: Candidate, champion: Candidate) -> Finding:
+    """No class is said further from as often as it is than the champion says it, by more than a factor."""
+    now, was = _off(one.evaluation), _off(champion.evaluation)
+    worse = [
+        f"{name} is off by a factor of {math.exp(off):.1f}, was by {math.exp(was.get(name, 0.0)):.1f}"
+        for name, off in now.items()
+        if off > was.get(name, 0.0) + math.log(_DISTORTED)
+    ]
+    return not worse, "; ".join(worse) if worse else f"no class is off by a factor {_DISTORTED:g} more than it was"
+
+
+def _off(made: Evaluation) -> dict[str, float]:
+    """Of each class that is there: how far its mean probability is from its share of the windows, as a logarithm."""
+    windows = {name: sum(row) for name, row in zip(made.classes, made.confusion, strict=False) if sum(row)}
+    said = {name: max(made.metrics.get(f"said_{name}", 0.0), _LEAST_P) for name in windows}
+    return {name: abs(math.log(said[name] * sum(windows.values()) / there)) for name, there in windows.items()}
+
+
 def _said(made: Evaluation) -> dict[str, float]:
     return {name: value for name, value in made.metrics.items() if name.startswith("said_")}
 
@@ -394,6 +414,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule("supraventricular beats found no worse", BEATS, "a class that averages away", paired=no_worse("se_s", 0.15)),
     Rule("normal beats called no worse", BEATS, "every false call is of these", paired=no_worse("se_n", 0.02)),
     Rule("no class lost", EVERY, "a class that is never said is not missed by an average", paired=_still_said),
+    Rule("classes said as often as they are", BEATS | IMAGING, "a rare class blown up", paired=_in_proportion),
     Rule("every class told apart", BEATS, "rare classes hardly count in a mean", paired=_still_told_apart(0.15)),
     Rule(
         "error at 30 min no worse",
@@ -478,7 +499,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "lows found within the alarm budget",
         FORECAST,
         "a model that hardly alarms has no false alarms either",
-        paired=no_worse("budget_se_below_70", 0.1),
+        paired=no_worse("budget_se_below_70", 0.15),
     ),
     Rule(
         "disease called no falser",
