@@ -46,8 +46,8 @@ SAME_PERSON: Final = {
     "cgm_glucose_ml/T1D-UOM/UoMGlucose2303": "cgm_glucose_ml/T1D-UOM/UoMGlucose2304",
 }
 """Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). The two
-of CinC 2017 are one recording. Of the two people of Colas every window is the same to the bit, of those of T1D-UOM nine in
-ten of the smaller set: whatever happened at their publishers, one must not be learnt from where the other is judged
+of CinC 2017 are one recording. Of the two people of Colas every window is the same to the bit, of those of T1D-UOM nine
+in ten of the smaller set: whatever happened at their publishers, one must not be learnt from where the other is judged
 by."""
 
 MATCH_US: Final = 150 * US_PER_MS
