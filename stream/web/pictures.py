@@ -118,7 +118,8 @@ class Pictures:
 def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """uint8[side, side] for the eye, of the same square and between the same black and white as the model sees."""
     square, low, high = central_square(pixels)
-    grey = np.clip((square.astype(np.float32) - low) / (high - low) * 255.0, 0.0, 255.0).astype(np.uint8)
+    unit = (square.astype(np.float32) - low) / (high - low)
+    grey: npt.NDArray[np.uint8] = np.clip(unit * 255.0, 0.0, 255.0).astype(np.uint8)
     if len(grey) <= _MOST_SHOWN:
         return grey
     return np.asarray(Image.fromarray(grey).resize((_MOST_SHOWN, _MOST_SHOWN), Image.Resampling.BOX))
