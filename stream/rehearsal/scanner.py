@@ -25,15 +25,15 @@ from vitals.windows.image import SIDE
 
 SET: Final = "breastmnist"
 PATIENTS: Final = tuple(f"clinic-{i + 1}" for i in range(12))
-LABELLED: Final = 80
+LABELLED: Final = 160
 """So many pictures are read by a person."""
 
 _EVERY_S: Final = 2.0
 _READ_AFTER_S: Final = 3.0
 _SHOWN: Final = 200
 _WORDS: Final = ("malignant", "benign")
-_TRAIN: Final = 400
-_VALIDATION: Final = 120
+_TRAIN: Final = 600
+_VALIDATION: Final = 400
 _SEED_OF: Final = {"shown": 10_000, "train": 20_000, "val": 30_000}
 
 
