@@ -216,13 +216,16 @@ def _cut(state, r, leads, out):
     energy = 0.0
     for lead in range(leads):
         ring = state.ring_uv[lead]
-        total = 0.0
+        total = squares = np.int64(0)
         for i in range(POINTS):
-            out[lead, i] = ring[(r + _FIRST + _STEP * i) & MASK]
-            total += out[lead, i]
+            uv = np.int64(ring[(r + _FIRST + _STEP * i) & MASK])
+            out[lead, i] = uv
+            total += uv
+            squares += uv * uv
+        mean = total / POINTS
         for i in range(POINTS):
-            out[lead, i] -= total / POINTS
-        energy += _product(out[lead], out[lead])
+            out[lead, i] -= mean
+        energy += squares - mean * total
     return energy
 
 
@@ -232,7 +235,14 @@ def _products(state, p, leads, x):
     u = state.picture_uv[p]
     if leads == 1:
         return _product(x[0], u[0]), 0.0, 0.0, 0.0
-    return _product(x[0], u[0]), _product(x[0], u[1]), _product(x[1], u[0]), _product(x[1], u[1])
+    m00 = m01 = m10 = m11 = 0.0
+    for i in range(POINTS):
+        x0, x1, u0, u1 = x[0, i], x[1, i], u[0, i], u[1, i]
+        m00 += x0 * u0
+        m01 += x0 * u1
+        m10 += x1 * u0
+        m11 += x1 * u1
+    return m00, m01, m10, m11
 
 
 @kernel
