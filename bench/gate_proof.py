@@ -36,7 +36,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.registry import Bundle, Registry
-from trainer.config import TRAINED_TASKS, CorpusRecipe, Places, places, recipe
+from trainer.config import CorpusRecipe, Places, places, recipe
 from trainer.cycle import said_by_bundle
 from trainer.dataset import Examples, Side, assembled
 from trainer.evaluate import evaluation
@@ -50,6 +50,8 @@ from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, FORECAST_QUA
 from vitals.windows.glucose import SCALE_MG_DL, STEPS
 
 REPORT = Path(__file__).parent / "reports" / "gate.json"
+PROVEN = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST)
+"""Recent beats are newer than this proof, and not part of it yet."""
 SEED = 2027
 """Margins were settled on challengers of other seeds."""
 DRAWS = 300
@@ -111,7 +113,7 @@ def main() -> int:
     began = time.monotonic()
     at = places(os.environ)
     at = at if asked.data is None else msgspec.structs.replace(at, data=asked.data)
-    scenes = [synthetic(task) if asked.synthetic else scene_of(task, at) for task in TRAINED_TASKS]
+    scenes = [synthetic(task) if asked.synthetic else scene_of(task, at) for task in PROVEN]
     report = proof(scenes, asked.sabotaged, asked.better, asked.seed)
     report |= {
         "seed": asked.seed,
@@ -527,7 +529,7 @@ def _misordered(task: Task, inputs: dict[str, np.ndarray]) -> Iterator[tuple[str
 
 def synthetic(task: Task) -> Scene:
     """A champion that nobody trained, on people who never were: about as good as the real one."""
-    random = np.random.default_rng(SEED + list(TRAINED_TASKS).index(task))
+    random = np.random.default_rng(SEED + PROVEN.index(task))
     people, windows = {Task.ECG_BEAT: (6, 6000), Task.GLUCOSE: (40, 4000)}.get(task, (400, 400))
     person = np.sort(np.r_[np.arange(people), random.integers(0, people, windows - people)]).astype(np.int32)
     names = tuple(f"synthetic/{at:04d}" for at in range(people))

@@ -45,6 +45,14 @@ GOOD: dict[Task, dict[str, float]] = {
     },
     Task.PNEUMONIA: {"auroc": 0.97, "ece": 0.03, "log_loss": 0.1, "false_pneumonia_per_1000": 20.0},
     Task.BREAST: {"auroc": 0.88, "ece": 0.05, "log_loss": 0.4, "false_malignant_per_1000": 50.0},
+    Task.ECG_AF: {
+        "macro_f1": 0.75,
+        "se_af": 0.8,
+        "pp_af": 0.8,
+        "ece": 0.05,
+        "log_loss": 0.6,
+        "false_af_per_1000": 30.0,
+    },
 }
 for _task, _classes in CLASSES.items():
     for _name in _classes:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from bench import gate_proof
-from bench.gate_proof import SABOTAGE, Scene, held, improved, proof, synthetic
-from trainer.config import TRAINED_TASKS
+from bench.gate_proof import PROVEN, SABOTAGE, Scene, held, improved, proof, synthetic
 from trainer.evaluate import evaluation
 from vitals.findings import Task
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [synthetic(task) for task in TRAINED_TASKS]
+    return [synthetic(task) for task in PROVEN]
 
 
 def test_nothing_sabotaged_goes_through_and_what_is_better_does(scenes: list[Scene]) -> None:
@@ -30,7 +29,7 @@ def test_nothing_sabotaged_goes_through_and_what_is_better_does(scenes: list[Sce
     assert held(report)
 
 
-@pytest.mark.parametrize("task", TRAINED_TASKS)
+@pytest.mark.parametrize("task", PROVEN)
 def test_a_better_one_is_better(scenes: list[Scene], task: Task) -> None:
     scene = next(scene for scene in scenes if scene.task is task)
     measure = "pinball" if task is Task.GLUCOSE else "log_loss"

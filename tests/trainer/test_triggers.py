@@ -75,7 +75,6 @@ def notice(
         (notice(DriftKind.BIAS, bed="p"), {Task.GLUCOSE}),
         (notice(DriftKind.GAIN, bed="p", stream="ecg"), {Task.ECG_BEAT}),
         (notice(DriftKind.ANSWERS, task="breast", stream="imaging"), {Task.BREAST}),
-        (notice(DriftKind.PRECISION, task="ventricular-tachycardia", stream="ecg"), {Task.ECG_BEAT}),
     ],
 )
 def test_a_drift_is_about_the_task_whose_windows_or_answers_it_is_of(told: DriftNotice, tasks: set[Task]) -> None:
