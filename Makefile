@@ -10,12 +10,12 @@ PY := .venv/bin/python
 # what was installed stands in the name of a stamp: a changed requirement is a new stamp, a second run finds its own
 PINS := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-12)
 FUZZ_S ?= 60
-BENCH ?= signal_path engines int8 decide against_peers image_flood ward_capacity two_workers restart overload soak
+BENCH ?= signal_path engines int8 decide against_peers image_flood ward_capacity two_workers restart overload swaps soak
 DEMO_READY := .venv/ready-demo-$(PINS)
 TEST_READY := .venv/ready-test-$(PINS)
 FUZZ_READY := .venv/ready-fuzz-$(PINS)
 
-.PHONY: help demo test check lint bench alarms fuzz faults docs setup setup-test clean
+.PHONY: help demo test check lint bench alarms verdicts fuzz faults docs setup setup-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ bench: $(TEST_READY) ## measure: signal path, engines, deciding, patients per co
 
 alarms: $(TEST_READY) ## alarms per patient-day on every recording at hand, true and false, into docs/alarms.md (3 minutes)
 	@$(PY) -m bench.alarms
+
+verdicts: $(TEST_READY) ## fit the judges of monitor alarms and cross them over records, into docs/verdicts.md (1 minute)
+	@$(PY) -m bench.verdicts
 
 fuzz: $(FUZZ_READY) ## every decoder under Atheris (FUZZ_S=60 seconds each; FUZZ='dicom wire': only those)
 	@$(PY) -m tests.fuzz $(FUZZ) --seconds $(FUZZ_S)

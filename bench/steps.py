@@ -25,12 +25,12 @@ from stream import ingest
 from stream.alerting import Deciding
 from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, begin_serving, open_slots
 from stream.publish import message
-from stream.scoring import Scored, Scorer, Ward, beat_windows, rhythm_windows
+from stream.scoring import Scored, Scorer, Ward, beat_windows, recent_windows, rhythm_windows
 from stream.topics import PARTITIONS, Topic
 from vitals import codec, fibrillation, qrs, quality, signal, usual
 from vitals.events import Record
 from vitals.findings import Findings, Task
-from vitals.windows.ecg import EcgWindows
+from vitals.windows.ecg import RECENT_EVERY_S, EcgWindows
 
 _START_US = 1_700_000_000_000_000
 _PER_GATEWAY = 100
@@ -72,8 +72,8 @@ def measure(patients: int = 2_000) -> dict[str, float]:
     spent = _Spent()
     slots = open_slots(lambda news: None)
     begin_serving(Registry(SHIPPED_BUNDLES), slots)
-    slots[Task.ECG_BEAT].between_batches()
-    scorer = Scorer({Task.ECG_BEAT: _TimedSlot(slots[Task.ECG_BEAT], spent)}, 0.02)  # type: ignore[dict-item]
+    timed = {task: _TimedSlot(slots[task], spent) for task in (Task.ECG_BEAT, Task.ECG_AF)}
+    scorer = Scorer(timed, 0.02)  # type: ignore[arg-type]
     windows, deciding = EcgWindows(), [Deciding() for _ in range(PARTITIONS)]
     rows = windows.add(patients)
     names = [f"patient-{i:06d}" for i in range(patients)]
@@ -118,12 +118,13 @@ def _one_batch(
         columns = ("start_us", "rate_hz", "n_leads", "gain_uv", "n_samples", "samples")
         chunks = [np.concatenate([getattr(c, name) for c in found]) for name in columns]
     with spent.of("signal path: order, filter, QRS, quality, windows"):
-        step = windows.advance(rows, *chunks)
+        step = windows.advance(rows, *chunks, phase=(rows % RECENT_EVERY_S).astype(np.uint8))
     scored = Scored()
     arrived_ms = np.full(len(rows), at_us // 1000)
     with spent.of("publish: tables and bytes"):
         scorer.score(beat_windows(step.beats, arrived_ms), ward, 0, scored)
         scorer.score(rhythm_windows(step.rhythm, arrived_ms), ward, 0, scored)
+        scorer.score(recent_windows(step.recent, arrived_ms), ward, 0, scored)
         sent = scored.messages()
     for out in sent:
         if out.topic is not Topic.FINDINGS or out.partition is None or out.value is None:

@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -240,7 +240,7 @@ class Worker:
         end = time.monotonic() + _READY_S
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"the worker is not ready: {self._log.read_text()[-2000:]}")
+                raise RuntimeError(f"the worker is not ready: {self.said()}")
             time.sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
@@ -248,7 +248,11 @@ class Worker:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(30)
         if ended is not None:
-            raise RuntimeError(f"the worker ended by itself: {self._log.read_text()[-2000:]}")
+            raise RuntimeError(f"the worker ended by itself: {self.said()}")
+
+    def said(self) -> str:
+        """The end of its log."""
+        return self._log.read_text()[-2000:]
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -264,6 +268,15 @@ class Worker:
         files = len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
         lag, step = seen.values()
         return Sample(round(at_s, 1), round(rss_mb(self.pid), 1), files, lag, int(step))
+
+    def total(self, name: str, **labels: str) -> float:
+        """Sum of a metric over all samples that carry ``labels``."""
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(self._get("/metrics"))
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
     def stages_s(self) -> dict[str, float]:
         return {
@@ -284,9 +297,8 @@ class Worker:
             return str(answer.read().decode())
 
 
-def keep_all(kafka: str) -> None:
-    """The findings and alarms are read back at the end: they must not be thrown away before."""
-    topics = (Topic.FINDINGS, Topic.ALERTS)
+def keep_all(kafka: str, topics: tuple[Topic, ...] = (Topic.FINDINGS, Topic.ALERTS)) -> None:
+    """What is read back at the end must not be thrown away before: the findings and alarms."""
     keep = [ConfigEntry(name, "-1", incremental_operation=AlterConfigOpType.SET) for name in _RETENTION]
     resources = [ConfigResource(ResourceType.TOPIC, topic.value, incremental_configs=keep) for topic in topics]
     admin = AdminClient({"bootstrap.servers": kafka})
@@ -316,8 +328,9 @@ def findings_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Int
     parts: list[Ints] = [np.empty(0, np.int64)]
     when: list[Ints] = [np.empty(0, np.int64)]
     counts: Counter[str] = Counter()
-    for at_ms, value in _records(kafka, Topic.FINDINGS, began_ms, ended_ms):
-        for table in decode(value).tables:
+    for record in records(kafka, Topic.FINDINGS, began_ms, ended_ms):
+        at_ms = record.timestamp()[1]
+        for table in decode(record.value()).tables:
             counts[table.task] += len(table.input_ms)
             if table.task.startswith("ecg"):
                 parts.append((at_ms - np.array(table.input_ms, np.int64)).astype(np.int32))
@@ -327,7 +340,8 @@ def findings_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Int
 
 def _alarms_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints]:
     decode = msgspec.msgpack.Decoder(_Alert).decode
-    alerts = ((at_ms, decode(value)) for at_ms, value in _records(kafka, Topic.ALERTS, began_ms, ended_ms))
+    written = records(kafka, Topic.ALERTS, began_ms, ended_ms)
+    alerts = ((record.timestamp()[1], decode(record.value())) for record in written)
     raised = [
         (at_ms - a.input_ms, at_ms) for at_ms, a in alerts if a.event == "raised" and a.input_ms and a.is_of_a_chunk
     ]
@@ -335,7 +349,8 @@ def _alarms_of(kafka: str, began_ms: float, ended_ms: float) -> tuple[Ints, Ints
     return took, when
 
 
-def _records(kafka: str, topic: Topic, began_ms: float, ended_ms: float) -> Iterator[tuple[int, bytes]]:
+def records(kafka: str, topic: Topic, began_ms: float, ended_ms: float) -> Iterator[Message]:
+    """What was written between two moments of the broker's clock, in the order of each partition."""
     settings = {"bootstrap.servers": kafka, "group.id": "bench", "enable.auto.commit": False, "log_level": 0}
     with closing(Consumer(settings)) as consumer:
         wanted = [TopicPartition(topic.value, p, round(began_ms)) for p in range(PARTITIONS)]
@@ -346,7 +361,7 @@ def _records(kafka: str, topic: Topic, began_ms: float, ended_ms: float) -> Iter
         while left:
             for record in consumer.consume(500, 1.0):
                 if record.timestamp()[1] <= ended_ms:
-                    yield record.timestamp()[1], record.value()
+                    yield record
                 if record.offset() >= ends[record.partition()] - 1:
                     left.discard(record.partition())
 

@@ -1,4 +1,5 @@
-"""``python -m models build | parity | inspect | promote | rollback``: models looked at and handled by hand.
+"""``python -m models build | parity | inspect | keygen | sign | promote | rollback | challenge | withdraw``: models
+looked at and handled by hand.
 
 WHICH is the folder of a bundle, or a task, which means the bundle that serves it in the registry.
 """
@@ -22,6 +23,7 @@ from models.engine import SERVING_RUNGS, Engine, EngineError, Rung
 from models.engines.onnx import open_onnx
 from models.engines.tensorrt import open_tensorrt
 from models.registry import Bundle, Registry, opened
+from models.signing import SigningKey, Trust, keygen
 from vitals.clock import SystemClock
 from vitals.errors import WardwatchError
 from vitals.findings import Task
@@ -50,14 +52,23 @@ def main(argv: list[str]) -> int:
     for name, does, what in (
         ("promote", _promote, "make a bundle of the registry serve"),
         ("rollback", _rollback, "make the bundle before serve again"),
+        ("challenge", _challenge, "have a bundle scored beside the one that serves, which goes on"),
+        ("withdraw", _withdraw, "call the challenger off"),
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument("task", type=Task, choices=list(Task))
-        if name == "promote":
+        if name in ("promote", "challenge"):
             command.add_argument("bundle", help="its hash, or enough of its beginning")
         command.add_argument("--kafka", help="host:port: tell the workers")
         command.add_argument("--report", default="by hand", help="why, for the record")
         command.set_defaults(does=does)
+    command = commands.add_parser("sign", help="vouch for a bundle with the key in WARDWATCH_SIGNING_KEY")
+    command.add_argument("task", type=Task, choices=list(Task))
+    command.add_argument("bundle", help="its hash, or enough of its beginning")
+    command.set_defaults(does=_sign)
+    command = commands.add_parser("keygen", help="a new pair of keys: one signs bundles, the other one is trusted")
+    command.add_argument("folder", type=Path)
+    command.set_defaults(does=_keygen)
     arguments = parser.parse_args(argv)
     try:
         code: int = arguments.does(arguments)
@@ -128,17 +139,45 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _promote(arguments: argparse.Namespace) -> int:
-    registry = Registry.seeded(arguments.registry, _BUNDLES)
-    found = [name for name in registry.bundles(arguments.task) if name.startswith(arguments.bundle)]
-    if len(found) != 1:
-        print(f"{len(found)} bundles of {arguments.task} begin like that", file=sys.stderr)
-        return 1
-    return _told(arguments, registry, registry.promote(arguments.task, found[0]))
+    registry = _registry(arguments)
+    return _told(arguments, registry, registry.promote(arguments.task, _named(arguments, registry)))
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
+    registry = _registry(arguments)
+    return _told(arguments, registry, registry.rollback(arguments.task, why=arguments.report))
+
+
+def _challenge(arguments: argparse.Namespace) -> int:
+    registry = _registry(arguments)
+    return _told(arguments, registry, registry.challenge(arguments.task, _named(arguments, registry)))
+
+
+def _withdraw(arguments: argparse.Namespace) -> int:
+    registry = _registry(arguments)
+    challenger = registry.challenger(arguments.task)
+    if challenger is None:
+        raise ValueError(f"{arguments.task} has no challenger")
+    registry.withdraw(arguments.task, of=challenger.hash, why=arguments.report)
+    return _told(arguments, registry, challenger)
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    key = os.environ.get("WARDWATCH_SIGNING_KEY")
+    if not key:
+        raise ValueError("WARDWATCH_SIGNING_KEY names no file")
     registry = Registry.seeded(arguments.registry, _BUNDLES)
-    return _told(arguments, registry, registry.rollback(arguments.task))
+    bundle_hash = _named(arguments, registry)
+    registry.sign(arguments.task, bundle_hash, SigningKey.read(Path(key)))
+    print(f"{arguments.task} {bundle_hash}")
+    return 0
+
+
+def _keygen(arguments: argparse.Namespace) -> int:
+    private, public = keygen(arguments.folder)
+    print(f"WARDWATCH_SIGNING_KEY={private}   for the trainer alone: whoever has it decides what serves")
+    print(f"WARDWATCH_TRUSTED_KEYS={public}   for every worker")
+    return 0
 
 
 def _told(arguments: argparse.Namespace, registry: Registry, bundle: Bundle) -> int:
@@ -147,6 +186,19 @@ def _told(arguments: argparse.Namespace, registry: Registry, bundle: Bundle) -> 
         announce(arguments.kafka, registry, bundle, arguments.command, arguments.report, SystemClock())
     print(f"{bundle.task} {bundle.hash}")
     return 0
+
+
+def _registry(arguments: argparse.Namespace) -> Registry:
+    """Nothing is promoted that a worker with the same trusted keys would refuse."""
+    keys = os.environ.get("WARDWATCH_TRUSTED_KEYS")
+    return Registry.seeded(arguments.registry, _BUNDLES, trust=Trust.read(Path(keys)) if keys else None)
+
+
+def _named(arguments: argparse.Namespace, registry: Registry) -> str:
+    found = [name for name in registry.bundles(arguments.task) if name.startswith(arguments.bundle)]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} bundles of {arguments.task} begin like that")
+    return found[0]
 
 
 def _bundle(arguments: argparse.Namespace) -> Bundle:

@@ -1,9 +1,9 @@
-"""Saying that another bundle serves from now on, so that every worker hears of it."""
+"""Saying that the registry of a task says something else from now on, so that every worker looks."""
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Final, Literal
+from typing import Final
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -12,7 +12,7 @@ from models.registry import Bundle, Registry
 from vitals import codec
 from vitals.clock import Clock
 from vitals.errors import Fault
-from vitals.events import RELEASES_TOPIC, ModelRelease
+from vitals.events import RELEASES_TOPIC, ModelRelease, ReleaseAction
 
 _DEADLINE_S: Final = 30.0
 
@@ -21,7 +21,7 @@ def announce(
     bootstrap: str,
     registry: Registry,
     bundle: Bundle,
-    action: Literal["promote", "rollback"],
+    action: ReleaseAction,
     report: str,
     clock: Clock,
 ) -> None:

@@ -1,8 +1,9 @@
 """Where models lie: bundles named by what is in them, and which of them serves.
 
     <folder>/<task>/<hash>/{model.onnx, manifest.json, card.md, golden.npz, …}
-    <folder>/<task>/CURRENT         the hash that serves
-    <folder>/<task>/journal.jsonl   every change of CURRENT, append-only
+    <folder>/<task>/<hash>.sig      who signed it (models/signing.py)
+    <folder>/<task>/CURRENT         the hash that was released last and stands
+    <folder>/<task>/journal.jsonl   every change of CURRENT and what became of it, append-only
 
 A bundle's hash is SHA-256 over the names and contents of all its files: it cannot change and keep its name, and two
 machines agree on what "the model" is. It is checked whenever a bundle is opened, and each file again when it is read.
@@ -24,6 +25,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 
@@ -31,6 +33,7 @@ import msgspec
 import numpy as np
 
 from models.engine import Array, InputRefused, checked_rows
+from models.signing import Signature, SigningKey, Trust
 from models.spec import CARD_FILE, GOLDEN_FILE, MANIFEST_FILE, ONNX_FILE, Manifest, ManifestRefused, decoded
 from vitals.clock import Clock, SystemClock
 from vitals.errors import WardwatchError
@@ -38,6 +41,7 @@ from vitals.findings import Task
 
 CURRENT_FILE: Final = "CURRENT"
 JOURNAL_FILE: Final = "journal.jsonl"
+SIGNATURE_SUFFIX: Final = ".sig"
 _LOCK_FILE: Final = ".lock"
 _REQUIRED: Final = (MANIFEST_FILE, CARD_FILE, ONNX_FILE, GOLDEN_FILE)
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -55,6 +59,10 @@ class RegistryError(WardwatchError):
 
 class BundleRefused(RegistryError):
     """The folder is not a bundle this build may serve: altered, incomplete, or not what its manifest says."""
+
+
+class BundleUntrusted(BundleRefused):
+    """The bundle is whole, and nobody who is trusted here vouches for it."""
 
 
 class NoSuchBundle(RegistryError):
@@ -88,33 +96,47 @@ class Bundle:
         return content
 
 
+Action = Literal["seed", "found", "promote", "rollback", "proven", "reject", "challenge", "withdraw"]
+_CHANGES: Final = frozenset({"seed", "found", "promote", "rollback"})
+"""What says what CURRENT became; the others say something of a bundle."""
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of the journal. ``seed``: came with the program; ``found``: CURRENT was so, and no line says why.
+    """One line of the journal. ``seed``: came with the program; ``found``: CURRENT was so, and no line says why;
+    ``proven``: served through its probation; ``reject``: given up when another was CURRENT already, and nothing to go
+    back to; ``challenge``, ``withdraw``: scored beside CURRENT from now on, no longer.
 
     ``previous``: SHA-256 of the line before it, so that none can be changed or left out unseen; empty for the first.
     """
 
     when_us: int
-    action: Literal["seed", "found", "promote", "rollback"]
+    action: Action
     bundle: str
     previous: str = ""
+    why: str = ""
 
 
 class Registry:
-    """One folder of bundles. Reading needs no lock; changes of one task take turns, across processes too."""
+    """One folder of bundles. Reading needs no lock; changes of one task take turns, across processes too.
 
-    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+    ``trust``: whose bundles may be got from here and promoted; without it everybody's.
+    """
+
+    def __init__(self, folder: Path, clock: Clock | None = None, trust: Trust | None = None) -> None:
         self.folder = folder
         self._clock = clock if clock is not None else SystemClock()
+        self._trust = trust if trust is not None else Trust()
 
     @classmethod
-    def seeded(cls, folder: Path, bundles: Path, clock: Clock | None = None) -> Registry:
+    def seeded(cls, folder: Path, bundles: Path, clock: Clock | None = None, trust: Trust | None = None) -> Registry:
         """The registry in ``folder``, holding at least what came with the program in ``bundles``.
 
         What the program brings becomes CURRENT as long as nobody has promoted or rolled back here. A damaged bundle is
         left out, and logged: it must not keep the other tasks from being watched.
         """
-        registry, shipped = cls(folder, clock), cls(bundles)
+        shipped = cls(bundles)
+        program = (bundle_hash for task in Task for bundle_hash in shipped.bundles(task))
+        registry = cls(folder, clock, (trust if trust is not None else Trust()).with_program(program))
         for task in Task:
             for bundle_hash in shipped.bundles(task):
                 if not registry._folder_of(task, bundle_hash).exists():
@@ -132,13 +154,11 @@ class Registry:
         return None if current is None else self.get(task, current)
 
     def get(self, task: Task, bundle_hash: str) -> Bundle:
-        """The bundle of that hash, checked. Raises ``NoSuchBundle``, ``BundleRefused``."""
-        folder = self._folder_of(task, bundle_hash)
-        if not folder.is_dir():
-            raise NoSuchBundle(f"no bundle {bundle_hash[:12]} for {task}")
-        bundle = opened(folder)
-        if bundle.hash != bundle_hash or bundle.task is not task:
-            raise BundleRefused(f"bundle {bundle_hash[:12]} of {task} is not what its name says")
+        """The bundle of that hash, checked, and vouched for. Raises ``NoSuchBundle``, ``BundleRefused``."""
+        bundle = self._whole(task, bundle_hash)
+        why = self._trust.objection(bundle.hash, self._signature(task, bundle_hash))
+        if why:
+            raise BundleUntrusted(f"bundle {bundle.short}: {why}")
         return bundle
 
     def bundles(self, task: Task) -> list[str]:
@@ -160,13 +180,14 @@ class Registry:
                 away = folder.with_name(f".removing-{bundle_hash}")  # whoever looks finds all of it or nothing
                 folder.rename(away)
                 shutil.rmtree(away)
+                self._signature_file(task, bundle_hash).unlink(missing_ok=True)
 
     def add(self, folder: Path) -> Bundle:
         """Takes a copy of the bundle in ``folder``; a second time changes nothing. Raises ``BundleRefused``."""
         bundle = opened(folder)
         target = self._folder_of(bundle.task, bundle.hash)
         if target.exists():
-            return self.get(bundle.task, bundle.hash)
+            return self._whole(bundle.task, bundle.hash)
         target.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=target.parent))
         try:
@@ -179,7 +200,16 @@ class Registry:
             _sync_folder(target.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        return self.get(bundle.task, bundle.hash)
+        return self._whole(bundle.task, bundle.hash)
+
+    def sign(self, task: Task, bundle_hash: str, key: SigningKey) -> None:
+        """Puts the signature of ``key`` beside that bundle, in place of an earlier one. Raises ``RegistryError``."""
+        bundle = self._whole(task, bundle_hash)
+        path = self._signature_file(task, bundle.hash)
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        _write(staged, msgspec.json.encode(key.signed(bundle.hash)) + b"\n")
+        staged.replace(path)
+        _sync_folder(path.parent)
 
     def promote(self, task: Task, bundle_hash: str) -> Bundle:
         """Makes that bundle CURRENT; promoting what serves already changes nothing. Raises ``RegistryError``."""
@@ -190,16 +220,61 @@ class Registry:
                 self._change(task, "promote", bundle_hash)
         return bundle
 
-    def rollback(self, task: Task) -> Bundle:
-        """Makes CURRENT what it was before the last promotion that stands. Raises ``NoSuchBundle``."""
+    def rollback(self, task: Task, *, of: str = "", why: str = "") -> Bundle:
+        """Makes CURRENT what it was before the last promotion that stands; what serves then. Raises ``NoSuchBundle``.
+
+        ``of``: only as long as CURRENT is this one (of many workers that give up a release one is the first); else it
+        is only left out when a later release is rolled back.
+        """
         with self._turn(task):
             self._note_what_is_found(task)
+            current = _read_current(self.folder / task)
             standing = _standing(self.history(task))
+            if of and current is not None and current != of:
+                if of in standing:
+                    self._journal(task, "reject", of, why)
+                return self.get(task, current)
             if len(standing) < 2:
                 raise NoSuchBundle(f"{task} has no earlier bundle to go back to")
             bundle = self.get(task, standing[-2])
-            self._change(task, "rollback", bundle.hash)
+            self._change(task, "rollback", bundle.hash, why)
         return bundle
+
+    def prove(self, task: Task, bundle_hash: str) -> None:
+        """Notes that a release served through its probation; once, and only while it is CURRENT."""
+        with self._turn(task):
+            if _read_current(self.folder / task) == bundle_hash and self.predecessor(task):
+                self._journal(task, "proven", bundle_hash)
+
+    def predecessor(self, task: Task) -> str:
+        """The hash of what serves until CURRENT is proven; empty when it is, or came with the program."""
+        history = self.history(task)
+        changes = _changes(history)
+        if not changes or changes[-1].action != "promote" or changes[-1].bundle != _read_current(self.folder / task):
+            return ""
+        last = next(entry for entry in reversed(history) if entry.action == "proven" or entry.action in _CHANGES)
+        standing = _standing(history)
+        return standing[-2] if last.action == "promote" and len(standing) >= 2 else ""
+
+    def challenge(self, task: Task, bundle_hash: str) -> Bundle:
+        """Has that bundle scored beside CURRENT until it is withdrawn or promoted. Raises ``RegistryError``."""
+        bundle = self.get(task, bundle_hash)
+        with self._turn(task):
+            if _challenger(self.history(task)) != bundle_hash:
+                self._journal(task, "challenge", bundle_hash)
+        return bundle
+
+    def withdraw(self, task: Task, *, of: str = "", why: str = "") -> None:
+        """Calls the challenger off, or only ``of``; nothing where there is none."""
+        with self._turn(task):
+            challenger = _challenger(self.history(task))
+            if challenger and of in ("", challenger):
+                self._journal(task, "withdraw", challenger, why)
+
+    def challenger(self, task: Task) -> Bundle | None:
+        """What is scored beside CURRENT, None for nothing. Raises ``RegistryError``."""
+        challenger = _challenger(self.history(task))
+        return self.get(task, challenger) if challenger else None
 
     def history(self, task: Task) -> list[Entry]:
         """Every change of CURRENT, oldest first. A last line cut short by a crash is left out."""
@@ -227,6 +302,26 @@ class Registry:
             raise NoSuchBundle("a bundle is named by 64 hexadecimal digits")
         return self.folder / task / bundle_hash
 
+    def _whole(self, task: Task, bundle_hash: str) -> Bundle:
+        folder = self._folder_of(task, bundle_hash)
+        if not folder.is_dir():
+            raise NoSuchBundle(f"no bundle {bundle_hash[:12]} for {task}")
+        bundle = opened(folder)
+        if bundle.hash != bundle_hash or bundle.task is not task:
+            raise BundleRefused(f"bundle {bundle_hash[:12]} of {task} is not what its name says")
+        return bundle
+
+    def _signature_file(self, task: Task, bundle_hash: str) -> Path:
+        return self._folder_of(task, bundle_hash).with_name(bundle_hash + SIGNATURE_SUFFIX)
+
+    def _signature(self, task: Task, bundle_hash: str) -> Signature | None:
+        try:
+            return msgspec.json.decode(self._signature_file(task, bundle_hash).read_bytes(), type=Signature)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError, RecursionError) as error:
+            raise BundleUntrusted(f"signature of bundle {bundle_hash[:12]}: {type(error).__name__}") from None
+
     def _seed(self, task: Task, bundle_hash: str) -> None:
         with self._turn(task):
             chosen_here = any(entry.action in ("promote", "rollback") for entry in self.history(task))
@@ -237,24 +332,32 @@ class Registry:
 
     def _note_what_is_found(self, task: Task) -> None:
         current = _read_current(self.folder / task)
-        history = self.history(task)
-        if current is not None and (not history or history[-1].bundle != current):
+        changes = _changes(self.history(task))
+        if current is not None and (not changes or changes[-1].bundle != current):
             self._journal(task, "found", current)
 
-    def _change(self, task: Task, action: Literal["seed", "promote", "rollback"], bundle_hash: str) -> None:
+    def _change(
+        self, task: Task, action: Literal["seed", "promote", "rollback"], bundle_hash: str, why: str = ""
+    ) -> None:
         folder = self.folder / task
         staged = folder / f".{CURRENT_FILE}.{os.getpid()}"
         _write(staged, bundle_hash.encode() + b"\n")
         staged.replace(folder / CURRENT_FILE)
         _sync_folder(folder)
-        self._journal(task, action, bundle_hash)
+        self._journal(task, action, bundle_hash, why)
 
-    def _journal(self, task: Task, action: Literal["seed", "found", "promote", "rollback"], bundle_hash: str) -> None:
+    def _journal(self, task: Task, action: Action, bundle_hash: str, why: str = "") -> None:
         path = self.folder / task / JOURNAL_FILE
         with path.open("ab+") as file:
             _cut_to_whole_lines(file)
             before = (_whole_lines(path) or [b""])[-1]
-            entry = Entry(when_us=self._clock.now_us(), action=action, bundle=bundle_hash, previous=_line_hash(before))
+            entry = Entry(
+                when_us=self._clock.now_us(),
+                action=action,
+                bundle=bundle_hash,
+                previous=_line_hash(before),
+                why=why,
+            )
             file.write(msgspec.json.encode(entry) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -355,11 +458,30 @@ def _read_current(folder: Path) -> str | None:
     return text
 
 
+def _changes(history: list[Entry]) -> list[Entry]:
+    return [entry for entry in history if entry.action in _CHANGES]
+
+
+def _challenger(history: list[Entry]) -> str:
+    """The bundle that was called and neither withdrawn nor promoted since."""
+    challenger = ""
+    for entry in history:
+        if entry.action == "challenge":
+            challenger = entry.bundle
+        elif entry.action != "proven" and entry.bundle == challenger:
+            challenger = ""
+    return challenger
+
+
 def _standing(history: list[Entry]) -> list[str]:
     """The bundles that a rollback walks back through, the one that serves last."""
     standing: list[str] = []
     for entry in history:
-        if entry.action == "rollback" or (entry.action == "found" and standing[-2:-1] == [entry.bundle]):
+        if entry.action == "reject":
+            standing = [bundle for bundle, _ in groupby(bundle for bundle in standing if bundle != entry.bundle)]
+        elif entry.action not in _CHANGES:
+            continue
+        elif entry.action == "rollback" or (entry.action == "found" and standing[-2:-1] == [entry.bundle]):
             del standing[-1:]
         elif standing[-1:] != [entry.bundle]:
             standing.append(entry.bundle)

@@ -24,8 +24,10 @@ from faust.types import TP
 from mode import CrashingSupervisor
 
 from models.registry import Registry
+from models.signing import KeyRefused, Trust
 from stream import config, shadow, warming
-from stream.agents import control, recovery, transport
+from stream.agents import judgements, recovery, transport
+from stream.agents.control import Releases
 from stream.agents.door import Door
 from stream.agents.fork import fork
 from stream.agents.horizon import Horizon
@@ -38,7 +40,7 @@ from stream.httpserver import HttpServer, probe_routes
 from stream.imagestore import ImageStore
 from stream.links import Links
 from stream.metrics import Metrics
-from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, begin_serving, open_slots
+from stream.modelslot import SHIPPED_BUNDLES, ModelSlot, SlotNews, Stay, open_slots, resume_serving
 from stream.notify.alertmanager import AlertmanagerNotifier
 from stream.notify.delivery import Delivery
 from stream.notify.mail import MailNotifier, Post
@@ -86,11 +88,12 @@ def main(environment: Mapping[str, str]) -> int:
     try:
         settings = config.read(environment)
         unit = config.unit_in(settings.unit)
-    except (config.SettingError, UnitError, OSError) as error:
+        trust = config.trust_in(settings.trusted_keys)
+    except (config.SettingError, UnitError, KeyRefused, OSError) as error:
         _log.error("%s", error)
         return 2
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    status = asyncio.run(Worker(settings, unit, SystemClock()).run())
+    status = asyncio.run(Worker(settings, unit, trust, SystemClock()).run())
     # Executors and clients of a broken broker may still hold threads: everything that had to be said was said.
     logging.shutdown()
     os._exit(status)
@@ -99,7 +102,7 @@ def main(environment: Mapping[str, str]) -> int:
 class Worker:
     """Everything of one process."""
 
-    def __init__(self, settings: Settings, unit: Unit, clock: Clock) -> None:
+    def __init__(self, settings: Settings, unit: Unit, trust: Trust, clock: Clock) -> None:
         self._settings = settings
         self._unit = unit
         self._clock = clock
@@ -113,8 +116,10 @@ class Worker:
         self._outbox: Outbox = FaustOutbox(self._app)
         if self._is_shadow:
             self._outbox = ShadowOutbox(self._outbox)
-        self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES)
-        self._slots = open_slots(self._heard, settings.state / _PLANS)
+        self._registry = Registry.seeded(settings.registry, SHIPPED_BUNDLES, clock, trust)
+        stay = Stay(settings.model_shadow_s, settings.model_probation_s)
+        self._slots = open_slots(self._heard, settings.state / _PLANS, stay)
+        self._releases = Releases(self._registry, self._slots, settings.state / _PLANS, self._outbox, clock)
         self._observing, self._deciding = (ThreadPoolExecutor(1, name) for name in ("observe", "decide"))
         self._imaging = ThreadPoolExecutor(1, "imaging", _give_way)
         self._images = ImageStore(tuple(prefix for prefix in settings.images.split(",") if prefix))
@@ -204,7 +209,7 @@ class Worker:
     async def _open_corridors(self, role: Role) -> list[asyncio.Task[Any]]:
         if role in _OBSERVE:
             # nothing is processed before it is done; the kernels are loaded and the group is joined meanwhile
-            serving = asyncio.to_thread(begin_serving, self._registry, self._slots)
+            serving = asyncio.to_thread(resume_serving, self._registry, self._slots)
             self._serving = self._run(serving, ends_well=True)
         await asyncio.to_thread(warming.warm, self._slots)
         if role in _OBSERVE:
@@ -225,11 +230,9 @@ class Worker:
         for door in self._doors:
             running += [door.corridor.run(), door.watch(), door.meter()]
         if role in _OBSERVE:
-            running.append(
-                control.follow_releases(
-                    self._settings.kafka, self._registry, self._slots, self._settings.state / _PLANS
-                )
-            )
+            running.append(self._releases.follow(self._settings.kafka))
+        if role in _NOTIFY:
+            running.append(judgements.follow(self._settings.kafka, self._tally.judged))
         if role in _DECIDE:
             running.append(self._horizon.follow(self._settings.kafka, GROUP, self._group))
         return [self._run(one) for one in running]
@@ -246,7 +249,7 @@ class Worker:
             archive_share=settings.archive_share,
             relief=self._overload.relief,
         )
-        self._open_door((Topic.ECG,), ObserveEcg(slots[Task.ECG_BEAT], observing), self._observing)
+        self._open_door((Topic.ECG,), ObserveEcg(slots, observing), self._observing)
         self._open_door((Topic.GLUCOSE,), ObserveGlucose(slots[Task.GLUCOSE], observing), self._observing)
         self._open_door((Topic.IMAGING,), ObserveImaging(_imaging(slots), self._images, observing), self._imaging)
 
@@ -332,6 +335,7 @@ class Worker:
 
     def _heard(self, news: SlotNews) -> None:
         self._tally.slot(news)
+        self._releases.heard(news)
         _log.info("%s: %s, bundle %s on %s (%s)", news.task, news.result, news.bundle or "none", news.rung, news.why)
 
 

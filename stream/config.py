@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from models.signing import Trust
 from vitals.unit import FACTORY, Unit, UnitError
 from vitals.unit import read as read_unit
 
@@ -49,6 +50,25 @@ TABLE: Final = (
     Setting(field="http_port", meaning="port of board, /metrics and /health", default="8080", lower=0, upper=65535),
     Setting(field="state", meaning="folder for working files", default=".wardwatch"),
     Setting(field="registry", meaning="folder of the model registry (default: in state)", default=""),
+    Setting(
+        field="trusted_keys",
+        meaning="file of the public keys whose bundles may serve, empty: everybody's whose hash is right",
+        default="",
+    ),
+    Setting(
+        field="model_shadow_s",
+        meaning="seconds that a release is asked beside the model that serves, before it serves",
+        default="30",
+        lower=0,
+        upper=86_400,
+    ),
+    Setting(
+        field="model_probation_s",
+        meaning="seconds from then on in which its predecessor is kept open and comes back by itself",
+        default="60",
+        lower=0,
+        upper=86_400,
+    ),
     Setting(
         field="unit", meaning="file of the unit's own alarm rules (docs/alarms.md), empty: the factory's", default=""
     ),
@@ -113,6 +133,9 @@ class Settings:
     http_port: int
     state: Path
     registry: Path
+    trusted_keys: str
+    model_shadow_s: float
+    model_probation_s: float
     unit: str
     max_patients: int
     checkpoint_s: float
@@ -169,6 +192,11 @@ def unit_in(path: str) -> Unit:
         return read_unit(Path(path).read_text())
     except ValueError as error:
         raise UnitError(f"{path}:\n{error}") from None
+
+
+def trust_in(path: str) -> Trust:
+    """The keys in a file, none where none is named. Raises ``KeyRefused``."""
+    return Trust.read(Path(path)) if path else Trust()
 
 
 def _parse(row: Setting, kind: str, text: str) -> object:

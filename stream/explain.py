@@ -41,6 +41,7 @@ _SOURCE: Final = {
     Task.GLUCOSE: Topic.GLUCOSE,
     Task.PNEUMONIA: Topic.IMAGING,
     Task.BREAST: Topic.IMAGING,
+    Task.ECG_AF: Topic.ECG,
 }
 
 

@@ -45,6 +45,24 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
         "windows by what was said of them: likeliest class, range of the forecast 30 min ahead, verdict where no model",
     ),
     MetricSpec(
+        "wardwatch_drift_total",
+        "counter",
+        ("stream", "kind", "scope", "event"),
+        "drifts told on drift.v1: gain, leads, mains, bias of a bed, answers of a ward; began, ended (it has settled)",
+    ),
+    MetricSpec(
+        "wardwatch_drift_answers_index",
+        "gauge",
+        ("task",),
+        "population stability index of the newest hour of answers beside the day before",
+    ),
+    MetricSpec(
+        "wardwatch_alarms_judged_total",
+        "counter",
+        ("condition", "judged"),
+        "what staff said of alarms (labels.v1): true, false, not-actionable",
+    ),
+    MetricSpec(
         "wardwatch_findings_decided_total",
         "counter",
         ("outcome",),
@@ -76,7 +94,20 @@ TABLE: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("wardwatch_batch_windows", "histogram", ("task",), "windows scored together", _BATCH),
     MetricSpec("wardwatch_engine_rung", "gauge", ("task", "rung"), "1 for the rung that serves, else 0"),
     MetricSpec("wardwatch_model_info", "gauge", ("task", "bundle"), "1 for the bundle that serves"),
-    MetricSpec("wardwatch_model_swaps_total", "counter", ("task", "result"), "swaps: active, refused, fell_back"),
+    MetricSpec("wardwatch_model_beside_info", "gauge", ("task", "bundle"), "1 for the bundle that is asked beside it"),
+    MetricSpec(
+        "wardwatch_model_swaps_total",
+        "counter",
+        ("task", "result"),
+        "what became of models: shadow, active, proven; challenge, withdrawn; rejected (in the shadow), rolled_back (on"
+        " probation), refused (cannot be opened), untrusted (signature), fell_back (to a lower rung)",
+    ),
+    MetricSpec(
+        "wardwatch_paired_windows_total",
+        "counter",
+        ("task", "answer"),
+        "windows that two models were asked about: both call it alike, or otherwise",
+    ),
     MetricSpec("wardwatch_lag_records", "gauge", ("topic",), "records in the log that this worker has not taken"),
     MetricSpec(
         "wardwatch_overload_step",

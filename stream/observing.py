@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from stream import ingest
 from stream.checkpoint import Owners
+from stream.drifting import WardAnswers, of_beds
 from stream.imagestore import ImageStore
 from stream.ingest import EcgChunks
 from stream.modelslot import ModelSlot
@@ -31,6 +32,7 @@ from stream.scoring import (
     beat_windows,
     glucose_windows,
     image_windows,
+    recent_windows,
     rhythm_windows,
 )
 from stream.topics import PARTITIONS
@@ -38,7 +40,7 @@ from vitals.errors import Reason, Unusable
 from vitals.events import Checkpoint, ImagingEvent, Record
 from vitals.findings import Task, Verdict
 from vitals.sources import ANY
-from vitals.windows.ecg import EcgWindows
+from vitals.windows.ecg import RECENT_EVERY_S, EcgWindows
 from vitals.windows.glucose import GlucoseWindows
 from vitals.windows.glucose import Outcome as ReadingOutcome
 from vitals.windows.image import image_window
@@ -66,10 +68,11 @@ class ObserveEcg:
     batch_records: Final = 10_000
     remembers_s: Final = 60.0
 
-    def __init__(self, beat_slot: ModelSlot, told: Observing) -> None:
+    def __init__(self, slots: Mapping[Task, ModelSlot], told: Observing) -> None:
         self._windows = EcgWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
-        self._scorer = Scorer({Task.ECG_BEAT: beat_slot}, told.archive_share)
+        self._scorer = Scorer({task: slots[task] for task in (Task.ECG_BEAT, Task.ECG_AF)}, told.archive_share)
+        self._answers = WardAnswers("ecg")
         self._clock_ahead_us = told.clock_ahead_us
         self._relief = told.relief
 
@@ -129,15 +132,16 @@ class ObserveEcg:
         relief = self._relief(min(arrived_ms))
         salt = self._patients.salt
         carried = row != NO_ROW
+        phase = (salt[row] % RECENT_EVERY_S).astype(np.uint8)
         keep = carried & (salt[row] >= relief.unwatched * 2**32)
         if not keep.all():
             products.refused[Reason.CAPACITY] += int((~carried).sum())
             products.refused[Reason.OVERLOAD] += int((carried & ~keep).sum())
             samples = samples[np.repeat(keep, n_samples.astype(np.int64) * n_leads)]
-            row, input_ms = row[keep], input_ms[keep]
+            row, input_ms, phase = row[keep], input_ms[keep], phase[keep]
             start_us, rate_hz, n_leads = start_us[keep], rate_hz[keep], n_leads[keep]
             gain_uv, n_samples = gain_uv[keep], n_samples[keep]
-        step = self._windows.advance(row, start_us, rate_hz, n_leads, gain_uv, n_samples, samples)
+        step = self._windows.advance(row, start_us, rate_hz, n_leads, gain_uv, n_samples, samples, phase)
         for code, reason in _REFUSED_BY_OUTCOME.items():
             products.refused[reason] += int((step.outcome == code).sum())
         products.refused[Reason.WINDOW_CUT] += int(step.cut.sum())
@@ -148,7 +152,14 @@ class ObserveEcg:
         for beats, by_model in _unscored(beat_windows(step.beats, input_ms), salt, relief):
             self._scorer.score(beats, ward, source_partition, scored, by_model=by_model)
         self._scorer.score(rhythm_windows(step.rhythm, input_ms), ward, source_partition, scored)
+        for recent, by_model in _unscored(recent_windows(step.recent, input_ms), salt, relief):
+            if by_model:
+                self._scorer.score(recent, ward, source_partition, scored)
         add(products, scored, np.unique(input_ms[step.rhythm.chunk]).tolist())
+        for notice, partition in of_beds(step.changes, self.stream, Task.ECG_BEAT, ward):
+            products.tell_drift(notice, partition)
+        until_us = max(windows.end_us.max(initial=0) for windows in (step.beats, step.rhythm))
+        _weigh_answers(self._answers, int(until_us), products)
 
 
 class ObserveGlucose:
@@ -162,6 +173,7 @@ class ObserveGlucose:
         self._windows = GlucoseWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
         self._scorer = Scorer({Task.GLUCOSE: slot}, told.archive_share)
+        self._answers = WardAnswers("glucose")
         self._clock_ahead_us = told.clock_ahead_us
 
     def process(self, records: Sequence[Record], owners: Owners) -> Products:
@@ -198,6 +210,9 @@ class ObserveGlucose:
         windows = glucose_windows(step, row, glucose_mg_dl, input_ms)
         self._scorer.score(windows, ward, records[0].partition, scored)
         add(products, scored, windows.input_ms.tolist())
+        for notice, partition in of_beds(step.changes, self.stream, Task.GLUCOSE, ward):
+            products.tell_drift(notice, partition)
+        _weigh_answers(self._answers, int(step.end_us.max(initial=0)), products)
         return products
 
     def tick(self, now_us: int) -> Products | None:
@@ -229,6 +244,7 @@ class ObserveImaging:
 
     def __init__(self, slots: Mapping[Task, ModelSlot], store: ImageStore, told: Observing) -> None:
         self._scorer = Scorer(slots, told.archive_share)
+        self._answers = WardAnswers("imaging")
         self._store = store
         self._clock_ahead_us = told.clock_ahead_us
         self._seen: dict[str, _Seen] = {}
@@ -256,6 +272,7 @@ class ObserveImaging:
                 taken.setdefault(task, []).append((record, event, picture))
         for task, images in taken.items():
             self._score(task, images, products)
+        _weigh_answers(self._answers, max((event.time_us for _, event, _ in usable), default=0), products)
         return products
 
     def tick(self, now_us: int) -> Products | None:
@@ -357,10 +374,18 @@ class _Seen:
         return seen
 
 
+def _weigh_answers(answers: WardAnswers, until_us: int, products: Products) -> None:
+    """What was said in this batch, of windows up to ``until_us``."""
+    for notice in answers.take(products.said, until_us):
+        products.tell_drift(notice)
+    products.stability = answers.index
+
+
 def add(products: Products, scored: Scored, completed_ms: list[int]) -> None:
     """Hand on what was scored."""
     products.messages.extend(scored.messages())
     products.findings += scored.findings
     products.batches.extend(scored.batches)
     products.said += scored.said
+    products.paired += scored.paired
     products.completed_ms.extend(completed_ms)

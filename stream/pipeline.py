@@ -27,7 +27,7 @@ from stream.topics import Topic
 from vitals.clock import Clock
 from vitals.decision import Taken
 from vitals.errors import Reason
-from vitals.events import Checkpoint, Record
+from vitals.events import Checkpoint, DriftNotice, Record
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +64,9 @@ class Products:
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: list[tuple[str, int]] = field(default_factory=list)
     said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    paired: Counter[tuple[str, str]] = field(default_factory=Counter)
+    drifts: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    stability: dict[str, float] = field(default_factory=dict)
     decided: Counter[Taken] = field(default_factory=Counter)
     risks: int = 0
     alerts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
@@ -71,6 +74,12 @@ class Products:
     present: Counter[tuple[str, str]] = field(default_factory=Counter)
     unacknowledged: Counter[str] = field(default_factory=Counter)
     stale: Counter[str] = field(default_factory=Counter)
+
+    def tell_drift(self, notice: DriftNotice, partition: int | None = None) -> None:
+        """Write down that something has changed, or has settled."""
+        key = (notice.patient or notice.task).encode()
+        self.messages.append(message(Topic.DRIFT, notice, key=key, partition=partition))
+        self.drifts[notice.stream, notice.kind.value, notice.scope, notice.event] += 1
 
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Count what ended without a score, and keep what a person could use."""

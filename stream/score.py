@@ -11,8 +11,8 @@ import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,7 +24,8 @@ import wfdb
 from tqdm import tqdm
 
 from models.registry import Registry
-from stream import config
+from models.verdicts import shipped
+from stream import clip, config, verdicts
 from stream.alerting import Decided, Deciding
 from stream.checkpoint import Owners
 from stream.gateways import cgm, images
@@ -80,7 +81,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--modality", default="OT", help="what a PNG is: CR, DX, US …")
     parser.add_argument("--body-part", default="", help="what a PNG shows: CHEST, BREAST")
+    parser.add_argument("--alarms", type=Path, help="monitor alarms to judge, lines of record,type: alarms.csv")
     asked = parser.parse_args(argv)
+    try:
+        alarms = verdicts.alarms_in(asked.alarms) if asked.alarms else None
+    except WardwatchError as error:
+        parser.error(str(error))
     asked.out.mkdir(parents=True, exist_ok=True)
     slots = open_slots(_tell)
     begin_serving(Registry.seeded(config.read(os.environ).registry, SHIPPED_BUNDLES), slots)
@@ -93,6 +99,8 @@ def main(argv: Sequence[str]) -> int:
         except WardwatchError as error:
             failed += 1
             tqdm.write(f"{path.name}: {error}", file=sys.stderr)
+    if alarms is not None:
+        scorer.judge(tqdm(alarms, unit="alarm", disable=None), inputs)
     scorer.close()
     sys.stderr.write(f"{len(inputs) - failed} of {len(inputs)} scored into {asked.out}\n")
     return 1 if failed or not inputs else 0
@@ -106,6 +114,7 @@ class OfflineScorer:
     out: Path
     modality: str
     body_part: str
+    rhythms: dict[str, str] = field(default_factory=dict)
 
     def score(self, path: Path) -> None:
         """Write the results of ``path``. Raises ``WardwatchError`` when it cannot be read."""
@@ -116,17 +125,33 @@ class OfflineScorer:
         else:
             self._ecg(path)
 
+    def judge(self, alarms: Iterable[verdicts.Alarm], inputs: Iterable[Path]) -> None:
+        """Write ``alarms.csv``: a verdict on each of ``alarms``, whose records are among ``inputs``."""
+        verdicts.judge(
+            alarms,
+            {(path.stem if path.suffix in {".hea", ".dat"} else path.name): path for path in inputs},
+            shipped(),
+            self.slots[Task.ECG_BEAT],
+            self.out / "alarms.csv",
+            lambda text: tqdm.write(text, file=sys.stderr),
+        )
+
     def close(self) -> None:
-        """Close the engines."""
+        """Write what is of all recordings together, and close the engines."""
+        if self.rhythms:
+            with (self.out / "rhythm.csv").open("w", newline="") as file:
+                csv.writer(file).writerows([("record", "label"), *sorted(self.rhythms.items())])
         for slot in self.slots.values():
             slot.close()
 
     def _ecg(self, path: Path) -> None:
         recording = monitor.read(path)
         name = recording.name.rpartition("/")[2]
+        if recording.seconds <= clip.LONGEST_S and (label := clip.rhythm_of(recording, self.slots[Task.ECG_AF])):
+            self.rhythms[name] = label
         findings: list[FindingBatch] = []
         alerts: list[AlertTransition] = []
-        for found, decided in watched_ecg(recording, self.slots[Task.ECG_BEAT]):
+        for found, decided in watched_ecg(recording, self.slots):
             findings += _tables(found)
             alerts += decided.transitions
         _write_annotation(self.out, name, recording.rate_hz, findings, alerts)
@@ -169,11 +194,13 @@ class OfflineScorer:
         _write_images(self.out / f"{path.name.partition('.')[0]}.images.csv", list(rows.values()))
 
 
-def watched_ecg(recording: monitor.Recording, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:
+def watched_ecg(
+    recording: monitor.Recording, slots: Mapping[Task, ModelSlot]
+) -> Iterator[tuple[list[Findings], Decided]]:
     """A patient with this ECG from admission to its end: findings as they come, and what is decided on each."""
     bed = monitor.Bed(recording.name.rpartition("/")[2], recording)
     messages = monitor.bundles("offline", [bed], Pace(EARLIEST_US, speed=1e9))
-    return _watched(_observed(ObserveEcg(slot, _TOLD), (due.value for due in messages), Topic.ECG))
+    return _watched(_observed(ObserveEcg(slots, _TOLD), (due.value for due in messages), Topic.ECG))
 
 
 def watched_glucose(person: cgm.Person, slot: ModelSlot) -> Iterator[tuple[list[Findings], Decided]]:

@@ -13,10 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from stream.modelslot import ModelSlot, Scores
+from stream.calls import calls
+from stream.modelslot import ModelSlot, Paired, Scores
 from stream.publish import Message, Split, message, split
 from stream.topics import Topic
-from vitals.events import Tensor, WindowArchive
+from vitals.events import PairedAnswers, Tensor, WindowArchive
 from vitals.findings import COLUMNS, FindingBatch, Findings, Task, Verdict, nullable
 from vitals.selftest import is_self_test
 from vitals.windows import ecg, glucose, image
@@ -25,10 +26,8 @@ Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 
 RULES: Final = "rules"
-_AHEAD: Final = "h30_mean"
-_RANGES: Final = ("below_70", "in_range", "above_180")
-_LOW_MG_DL: Final = 70.0
-_HIGH_MG_DL: Final = 180.0
+_ASKED_OF_BOTH: Final = 64
+"""Windows of a batch at most that two models are asked about: what a shadow costs does not grow with the ward."""
 _HASH_ROW: Final = np.uint64(0x9E3779B97F4A7C15)
 _HASH_TIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)
 
@@ -79,8 +78,9 @@ class Windows:
 
 @dataclass(slots=True)
 class Scored:
-    """What one step made of its windows: tables by findings partition, archives, how many findings by (task, engine)
-    and how many windows by (task, what was said of them).
+    """What one step made of its windows: tables by findings partition, archives (of windows, and of what two models
+    said of them), how many findings by (task, engine), how many windows by (task, what was said of them), and how many
+    of those that two models were asked about by (task, whether both call them the same).
     """
 
     tables: dict[int, list[FindingBatch]] = field(default_factory=dict)
@@ -88,6 +88,7 @@ class Scored:
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     batches: list[tuple[str, int]] = field(default_factory=list)
     said: Counter[tuple[str, str]] = field(default_factory=Counter)
+    paired: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def messages(self) -> list[Message]:
         """One record of findings for each partition, then the archives."""
@@ -124,6 +125,21 @@ def rhythm_windows(rhythm: ecg.RhythmWindows, input_ms: Ints) -> Windows:
         rhythm.verdict,
         {},
         {name: getattr(rhythm, name) for name in COLUMNS[Task.ECG_RHYTHM]},
+    )
+
+
+def recent_windows(recent: ecg.RecentBeats, input_ms: Ints) -> Windows:
+    """Recent beats of patients; ``input_ms``: int64[chunks], broker time of the record of each chunk."""
+    return Windows(
+        Task.ECG_AF,
+        ecg.RECENT_SPEC,
+        recent.row,
+        recent.end_us,
+        recent.known_us,
+        input_ms[recent.chunk],
+        recent.verdict,
+        {"beats": recent.beats, "context": recent.context},
+        {},
     )
 
 
@@ -181,10 +197,15 @@ class Scorer:
         out.findings[windows.task.value, batch.engine] += len(windows.row)
         out.batches.append((windows.task.value, len(windows.row)))
         out.said += _said(windows, batch)
-        if batch.scores is not None and self._archives:
+        if batch.scores is None:
+            return
+        if self._archives:
             archived = self._archive(windows, batch, ward)
             if archived is not None:
                 out.archives.append(message(Topic.WINDOWS, archived, partition=source_partition))
+        slot = self._slots[windows.task]
+        if slot.compares:
+            self._compare(slot, windows, batch, ward, source_partition, out)
 
     def table(self, windows: Windows, *, by_model: bool = True) -> ScoredTable:
         """The finding columns of ``windows``."""
@@ -207,13 +228,8 @@ class Scorer:
         return ScoredTable(columns, scores.model, scores.engine.value, scores, believed)
 
     def _archive(self, windows: Windows, table: ScoredTable, ward: Ward) -> WindowArchive | None:
-        row = windows.row[table.believed]
-        end_us = windows.end_us[table.believed]
-        with np.errstate(over="ignore"):
-            mixed = ward.salt[row].astype(np.uint64) * _HASH_ROW + end_us.astype(np.uint64) * _HASH_TIME
-            mixed = (mixed ^ (mixed >> np.uint64(29))) * _HASH_ROW
-        chosen = np.flatnonzero(mixed <= self._archive_below)
-        kept = np.array([k for k in chosen.tolist() if not is_self_test(ward.names[row[k]])], np.intp)
+        row, end_us = windows.row[table.believed], windows.end_us[table.believed]
+        kept = _of_patients(np.flatnonzero(_lot(row, end_us, ward) <= self._archive_below), row, ward)
         if not len(kept) or table.scores is None:
             return None
         return WindowArchive(
@@ -224,6 +240,26 @@ class Scorer:
             end_us=end_us[kept].tolist(),
             inputs={name: _tensor(array[table.believed[kept]]) for name, array in windows.inputs.items()},
             outputs={name: _tensor(array[kept]) for name, array in table.scores.raw.items()},
+        )
+
+    def _compare(
+        self, slot: ModelSlot, windows: Windows, table: ScoredTable, ward: Ward, source_partition: int, out: Scored
+    ) -> None:
+        """Ask the other model too, first about the windows that are archived: those are what people label."""
+        row, end_us = windows.row[table.believed], windows.end_us[table.believed]
+        first = np.argsort(_lot(row, end_us, ward), kind="stable")[:_ASKED_OF_BOTH]
+        kept = _of_patients(np.sort(first), row, ward)
+        if not len(kept):
+            return
+        paired = slot.compare({name: array[table.believed[kept]] for name, array in windows.inputs.items()})
+        if paired is None:
+            return
+        names = [ward.names[r] for r in row[kept].tolist()]
+        answers = _paired_answers(windows, names, end_us[kept].tolist(), paired)
+        out.archives.append(message(Topic.CHALLENGES, answers, partition=source_partition))
+        alike = int(paired.alike.sum())
+        out.paired += Counter(
+            {(windows.task.value, "alike"): alike, (windows.task.value, "otherwise"): len(kept) - alike}
         )
 
 
@@ -263,13 +299,39 @@ def _said(windows: Windows, table: ScoredTable) -> Counter[tuple[str, str]]:
     seen = table.believed if table.scores is not None else table.believed[:0]
     verdicts = np.bincount(np.delete(windows.verdict, seen), minlength=len(Verdict))
     said = {verdict.name.lower(): n for verdict, n in zip(Verdict, verdicts.tolist(), strict=True)}
-    if windows.task is Task.GLUCOSE:
-        ahead = np.digitize(table.columns[_AHEAD][seen], (_LOW_MG_DL, _HIGH_MG_DL))
-        said |= zip(_RANGES, np.bincount(ahead, minlength=len(_RANGES)).tolist(), strict=True)
-    elif table.scores is not None:
-        likeliest = np.bincount(table.scores.values.argmax(axis=1), minlength=len(table.scores.columns))
-        said |= zip(table.scores.columns, likeliest.tolist(), strict=True)
+    if table.scores is not None:
+        words, index = calls(windows.task, table.scores.columns, table.scores.values)
+        said |= zip(words, np.bincount(index, minlength=len(words)).tolist(), strict=True)
     return Counter({(windows.task.value, word): n for word, n in said.items() if n})
+
+
+def _lot(row: npt.NDArray[np.int32], end_us: Ints, ward: Ward) -> npt.NDArray[np.uint64]:
+    """A number for each window that depends on its patient and time alone, evenly spread."""
+    with np.errstate(over="ignore"):
+        mixed = ward.salt[row].astype(np.uint64) * _HASH_ROW + end_us.astype(np.uint64) * _HASH_TIME
+        lot: npt.NDArray[np.uint64] = (mixed ^ (mixed >> np.uint64(29))) * _HASH_ROW
+    return lot
+
+
+def _of_patients(chosen: npt.NDArray[np.intp], row: npt.NDArray[np.int32], ward: Ward) -> npt.NDArray[np.intp]:
+    """Those of ``chosen`` that are somebody's: nothing is learnt from the self-test."""
+    return np.array([k for k in chosen.tolist() if not is_self_test(ward.names[row[k]])], np.intp)
+
+
+def _paired_answers(windows: Windows, patients: list[str], end_us: list[int], paired: Paired) -> PairedAnswers:
+    columns = paired.said_by_older.columns
+    return PairedAnswers(
+        task=windows.task.value,
+        spec=windows.spec,
+        champion=paired.older,
+        challenger=paired.newer,
+        serving=paired.serving,
+        patients=patients,
+        end_us=end_us,
+        columns=list(columns),
+        said_by_champion=_tensor(paired.said_by_older.values),
+        said_by_challenger=_tensor(paired.said_by_newer.of(columns)),
+    )
 
 
 def _tensor(array: npt.NDArray[Any]) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from models.engine import Rung
+from stream import drifting
 from stream.health import Health
 from stream.metrics import Metrics
 from stream.modelslot import SlotNews
@@ -26,17 +27,14 @@ class Tally:
         self._histogram = metrics.histogram
         self._health = health
         self._clock = clock
-        self._bundle: dict[str, str] = {}
+        self._bundle: dict[tuple[str, str], str] = {}
+        for drift in drifting.series():
+            self._counter["wardwatch_drift_total"].labels(*drift)  # there from the start: the first one is an increase
 
     def published(self, stream: str, products: Products, now_ms: int) -> None:
         """See ``Witness``."""
         self._count_events(stream, products)
-        for (task, engine), n in products.findings.items():
-            self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
-        for (task, says), n in products.said.items():
-            self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
-        for task, n in products.batches:
-            self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
+        self._count_windows(products)
         for taken, n in products.decided.items():
             self._counter["wardwatch_findings_decided_total"].labels(taken.value).inc(n)
         self._counter["wardwatch_risks_total"].inc(products.risks)
@@ -53,6 +51,20 @@ class Tally:
             self._gauge["wardwatch_alerts_unacknowledged"].labels(priority).set(n)
         for task, n in products.stale.items():
             self._gauge["wardwatch_patients_stale"].labels(_STREAM[Task(task)]).set(n)
+
+    def _count_windows(self, products: Products) -> None:
+        for (task, engine), n in products.findings.items():
+            self._counter["wardwatch_findings_total"].labels(task, engine).inc(n)
+        for (task, says), n in products.said.items():
+            self._counter["wardwatch_windows_total"].labels(task, says).inc(n)
+        for (task, answer), n in products.paired.items():
+            self._counter["wardwatch_paired_windows_total"].labels(task, answer).inc(n)
+        for drift, n in products.drifts.items():
+            self._counter["wardwatch_drift_total"].labels(*drift).inc(n)
+        for task, index in products.stability.items():
+            self._gauge["wardwatch_drift_answers_index"].labels(task).set(index)
+        for task, n in products.batches:
+            self._histogram["wardwatch_batch_windows"].labels(task).observe(n)
 
     def _count_events(self, stream: str, products: Products) -> None:
         events = self._counter["wardwatch_events_total"]
@@ -92,6 +104,10 @@ class Tally:
         """How much is given up: see ``stream/overload.py``."""
         self._gauge["wardwatch_overload_step"].set(step)
 
+    def judged(self, condition: str, worth: str) -> None:
+        """A person said what an alarm was worth."""
+        self._counter["wardwatch_alarms_judged_total"].labels(condition, worth).inc()
+
     def rewound(self, topic: str) -> None:
         """A hole in the offsets was sought back."""
         self._counter["wardwatch_rewinds_total"].labels(topic).inc()
@@ -106,8 +122,10 @@ class Tally:
         self._counter["wardwatch_model_swaps_total"].labels(task, news.result).inc()
         for rung in Rung:
             self._gauge["wardwatch_engine_rung"].labels(task, rung.value).set(rung is news.rung)
-        if before := self._bundle.get(task):
-            self._gauge["wardwatch_model_info"].labels(task, before).set(0)
-        if news.bundle:
-            self._bundle[task] = news.bundle
-            self._gauge["wardwatch_model_info"].labels(task, news.bundle).set(1)
+        for name, bundle in (("wardwatch_model_info", news.bundle), ("wardwatch_model_beside_info", news.beside)):
+            before = self._bundle.get((name, task), "")
+            if before and before != bundle:
+                self._gauge[name].labels(task, before).set(0)
+            if bundle:
+                self._gauge[name].labels(task, bundle).set(1)
+            self._bundle[name, task] = bundle

@@ -52,6 +52,7 @@ class Topic(enum.StrEnum):
     WINDOWS = "windows.v1"
     LABELS = "labels.v1"
     DRIFT = "drift.v1"
+    CHALLENGES = "challenges.v1"
     COMMANDS = "commands.v1"
     AUDIT = "audit.v1"
     SHADOW = "shadow.v1"
@@ -90,10 +91,11 @@ CATALOGUE: Final[dict[Topic, TopicSpec]] = {
     Topic.WINDOWS: TopicSpec("none", events.WindowArchive, "observe", "trainer", _kept_days(30)),
     Topic.LABELS: TopicSpec("patient", events.Label, "board, importers", "trainer", _kept_days(365)),
     Topic.DRIFT: TopicSpec("patient; a ward's: task", events.DriftNotice, "worker", "trainer", _kept_days(30)),
+    Topic.CHALLENGES: TopicSpec("none", events.PairedAnswers, "observe", "trainer", _kept_days(90)),
     Topic.COMMANDS: TopicSpec("patient", events.Command, "board", "decide", _kept_days(90)),
     Topic.AUDIT: TopicSpec("patient", audit.AuditEntry, "decide", "people", _kept_days(3650)),
     Topic.SHADOW: TopicSpec("patient", alerts.AlertTransition, "shadow", "people", _kept_days(90)),
-    Topic.RELEASES: TopicSpec("task", events.ModelRelease, "trainer", "observe", dict(_KEEP_NEWEST)),
+    Topic.RELEASES: TopicSpec("task", events.ModelRelease, "trainer, observe", "observe", dict(_KEEP_NEWEST)),
     Topic.GATE: TopicSpec("task", events.GateVerdict, "trainer", "board", dict(_KEEP_NEWEST)),
     Topic.CHECKPOINTS: TopicSpec("owner and incarnation", events.Checkpoint, "worker", "worker", dict(_KEEP_NEWEST)),
     Topic.SHADOW_CHECKPOINTS: TopicSpec(

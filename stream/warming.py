@@ -30,7 +30,7 @@ def warm(slots: Mapping[Task, ModelSlot]) -> None:
     """Run observe and decide over simulated seconds. ``slots`` are not asked: their engines warm themselves."""
     silent = {task: ModelSlot(task, slot.window, lambda _: None) for task, slot in slots.items()}
     observed: list[tuple[Half, Record]] = [
-        (ObserveEcg(silent[Task.ECG_BEAT], _TOLD), _record(Topic.ECG, codec.encode(_chunk()))),
+        (ObserveEcg(silent, _TOLD), _record(Topic.ECG, codec.encode(_chunk()))),
         (ObserveGlucose(silent[Task.GLUCOSE], _TOLD), _record(Topic.GLUCOSE, codec.encode(_reading()))),
     ]
     decide, owners = Decide(), Owners(0)

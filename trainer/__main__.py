@@ -1,4 +1,4 @@
-"""``python -m trainer once | watch | evaluate | tune | report | fetch | erase``."""
+"""``python -m trainer once | watch | evaluate | tune | report | challenger | fetch | erase``."""
 
 from __future__ import annotations
 
@@ -48,10 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command(commands.evaluate, "evaluate", "the serving bundle on its held-out people")
     tune = command(commands.tune, "tune", "look for a better recipe (what is stopped goes on)")
     report = command(commands.report, "report", "one HTML page about the newest runs")
+    challenger = command(
+        commands.challenger, "challenger", "two models on the same live windows, and what people said of these"
+    )
     fetch = command(commands.fetched, "fetch", "download the public sets from their publishers")
     erase = command(commands.forget, "erase", "forget patients, and name the models that have seen them")
 
-    for one in (once, watch, evaluate, tune, report, fetch):
+    for one in (once, watch, evaluate, tune, report, challenger, fetch):
         one.add_argument(
             "--task", type=_tasks, default=list(TRAINED_TASKS), help="ecg-beat, glucose, pneumonia, breast or all"
         )
@@ -76,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--metrics-port", type=int, default=0, help="tell Prometheus there; 0: no")
     tune.add_argument("--sampler", choices=get_args(Sampler), default="bayes")
     tune.add_argument("--trials", type=int, default=30, help="in all, with those of earlier calls")
+    evaluate.add_argument("--table", action="store_true", help="for people: EC57, subgroups, worst")
+    challenger.add_argument("--kafka", required=True, help="host:port")
     report.add_argument("--out", type=Path, default=Path("report.html"))
     fetch.add_argument("--to", type=Path, help="instead of the data folder")
     erase.add_argument("patient", nargs="+", help="patient id; - reads one a line, which no process list shows")

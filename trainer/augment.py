@@ -13,9 +13,13 @@ import torch
 
 from trainer.config import AugmentRecipe
 from vitals.findings import Task
+from vitals.recentbeats import FEATURES
 from vitals.windows.ecg import CONTEXT, RATE_HZ
 
 Tensors = dict[str, torch.Tensor]
+
+_HERE: Final = FEATURES.index("here")
+_P: Final = FEATURES.index("p_0")
 
 
 def _other_lead(name: str) -> str:
@@ -36,6 +40,8 @@ def augmented(task: Task, inputs: Mapping[str, torch.Tensor], recipe: AugmentRec
     changed = dict(inputs)
     if task is Task.ECG_BEAT:
         changed["ecg_mv"], changed["context"] = _ecg(inputs["ecg_mv"], inputs["context"], recipe, draw)
+    elif task is Task.ECG_AF:
+        changed["beats"] = _recent(inputs["beats"], recipe, draw)
     elif task in (Task.PNEUMONIA, Task.BREAST):
         changed["image"] = _image(inputs["image"], recipe, draw)
     return changed
@@ -67,6 +73,16 @@ def _ecg(
     keep_bl |= ~present_bl1.all(dim=1)  # one lead is all there is
     # what is said of a lead that is not there is 0, as in a window that never had it
     return changed * keep_bl[:, :, None], context_bc * torch.where(_LEAD_OF < 0, True, keep_bl[:, _LEAD_OF])
+
+
+def _recent(beats_btf: torch.Tensor, recipe: AugmentRecipe, draw: torch.Generator) -> torch.Tensor:
+    """Faster and slower hearts, electrodes the other way round, a little noise before the QRS."""
+    b = len(beats_btf)
+    factor_b1 = 1.0 + recipe.amplitude * (2.0 * torch.rand(b, 1, generator=draw) - 1.0)
+    sign_b11 = torch.where(torch.rand(b, 1, 1, generator=draw) < recipe.flip, -1.0, 1.0)
+    p_btp = beats_btf[:, :, _P:] * sign_b11
+    p_btp = p_btp + recipe.noise * torch.randn(p_btp.shape, generator=draw) * beats_btf[:, :, _HERE : _HERE + 1]
+    return torch.cat([beats_btf[:, :, :1] * factor_b1[:, :, None], beats_btf[:, :, 1:_P], p_btp], dim=2)
 
 
 def _image(image_bcyx: torch.Tensor, recipe: AugmentRecipe, draw: torch.Generator) -> torch.Tensor:

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections import Counter
 from typing import Final
 
 import msgspec
@@ -14,11 +15,24 @@ from prometheus_client import push_to_gateway, start_http_server
 
 from models.registry import Registry
 from trainer import fetch, runs, triggers
-from trainer.config import Places, Recipe, RecipeError, recipe, search_space, written
-from trainer.cycle import champion_evaluation
+from trainer.card import measured
+from trainer.challenger import standings
+from trainer.config import (
+    CHALLENGES_TOPIC,
+    LABELS_TOPIC,
+    Places,
+    Recipe,
+    RecipeError,
+    recipe,
+    search_space,
+    written,
+)
+from trainer.corpus.challenges import newest_labels, paired_windows
+from trainer.cycle import evaluated
 from trainer.dataset import Side, assembled
 from trainer.erase import erase
-from trainer.evaluate import MAIN_MEASURE
+from trainer.evaluate import MAIN_MEASURE, without_draws
+from trainer.examples import SPEC
 from trainer.gather import gathered
 from trainer.journal import Journal
 from trainer.lock import Busy, one_at_a_time
@@ -80,7 +94,7 @@ def watch(arguments: argparse.Namespace, at: Places) -> int:
 
 
 def evaluate(arguments: argparse.Namespace, at: Places) -> int:
-    """What the serving bundle of each task does on its held-out people, as JSON lines."""
+    """What the serving bundle of each task does on its held-out people, as JSON lines or as tables for people."""
     registry = Registry.seeded(at.registry, at.bundles)
     for task in arguments.task:
         settings = _recipe(task, arguments)
@@ -89,11 +103,14 @@ def evaluate(arguments: argparse.Namespace, at: Places) -> int:
             print(f"{task}: no bundle serves", file=sys.stderr)
             continue
         dataset = assembled(task, gathered(task, at, arguments.kafka, settings.corpus).people, settings.split)
-        made = champion_evaluation(champion, dataset[Side.HELD_OUT], settings.bootstrap)
-        if made is None:
+        if champion.manifest.window != SPEC[task]:
             print(f"{task}: bundle {champion.short} reads other windows", file=sys.stderr)
             continue
-        shown = msgspec.structs.replace(made, draws={})
+        made = evaluated(champion, dataset[Side.HELD_OUT], settings.bootstrap)
+        if arguments.table:
+            print(f"{task}: bundle {champion.short}\n\n{measured(made)}\n")
+            continue
+        shown = msgspec.structs.replace(without_draws(made), pictures=None)
         sys.stdout.buffer.write(msgspec.json.encode({"bundle": champion.hash, "evaluation": shown}) + b"\n")
     return DONE
 
@@ -120,6 +137,19 @@ def report(arguments: argparse.Namespace, at: Places) -> int:
         return FAILED
     arguments.out.write_text(page(kept), encoding="utf-8")
     print(arguments.out)
+    return DONE
+
+
+def challenger(arguments: argparse.Namespace, _: Places) -> int:
+    """How the models stand that were asked about the same live windows."""
+    for task in arguments.task:
+        left_out: Counter[str] = Counter()
+        paired = paired_windows(arguments.kafka, task, CHALLENGES_TOPIC, left_out)
+        labels = newest_labels(arguments.kafka, task, LABELS_TOPIC, left_out)
+        for standing in standings(task, paired, labels):
+            print(f"{task}: {standing.text()}")
+        for why, n in left_out.items():
+            print(f"{task}: {n} × {why}", file=sys.stderr)
     return DONE
 
 

@@ -17,13 +17,13 @@ from vitals.errors import WardwatchError
 from vitals.findings import Task
 
 RECIPES: Final = Path(__file__).parent / "recipes"
-TRAINED_TASKS: Final = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST)
+TRAINED_TASKS: Final = (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST, Task.ECG_AF)
 
 WINDOWS_TOPIC: Final = "windows.v1"
 LABELS_TOPIC: Final = "labels.v1"
 DRIFT_TOPIC: Final = "drift.v1"
-RELEASES_TOPIC: Final = "releases.v1"
 GATE_TOPIC: Final = "gate.v1"
+CHALLENGES_TOPIC: Final = "challenges.v1"
 
 
 class RecipeError(WardwatchError):
@@ -205,18 +205,20 @@ def _as_table(value: object) -> dict[str, object]:
 class Places(msgspec.Struct, frozen=True, kw_only=True):
     """Where things lie on this machine. ``data``: public sets; ``state``: working files; ``registry``: models;
     ``bundles``: those that came with the program; ``tracking``: address of an MLflow server, empty for a local store.
+    ``signing_key``: what bundles are signed with, None for not at all.
     """
 
     data: Path
     state: Path
     registry: Path
     bundles: Path
+    signing_key: Path | None = None
     tracking: str = ""
 
 
 def places(environment: Mapping[str, str]) -> Places:
-    """From ``WARDWATCH_DATA``, ``WARDWATCH_STATE`` and ``WARDWATCH_REGISTRY``, the same variables as the worker's, and
-    ``MLFLOW_TRACKING_URI``.
+    """From ``WARDWATCH_DATA``, ``WARDWATCH_STATE``, ``WARDWATCH_REGISTRY``, the same variables as the worker's,
+    ``WARDWATCH_SIGNING_KEY``, which no worker knows, and ``MLFLOW_TRACKING_URI``.
 
     Data defaults to ``../shared/data`` beside the project when it is there, else to the user's cache folder.
     """
@@ -226,10 +228,12 @@ def places(environment: Mapping[str, str]) -> Places:
     data = environment.get("WARDWATCH_DATA") or (beside if beside.is_dir() else cache / "data")
     state = Path(environment.get("WARDWATCH_STATE") or ".wardwatch")
     registry = Path(environment.get("WARDWATCH_REGISTRY") or state / "registry")
+    key = environment.get("WARDWATCH_SIGNING_KEY")
     return Places(
         data=Path(data),
         state=state,
         registry=registry,
         bundles=project / "models" / "bundles",
+        signing_key=Path(key) if key else None,
         tracking=environment.get("MLFLOW_TRACKING_URI", ""),
     )

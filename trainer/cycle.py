@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
 import numpy as np
 import safetensors.torch
 import torch
@@ -15,21 +16,24 @@ import torch
 from models.calibration import calibrated
 from models.engines.onnx import open_onnx
 from models.registry import Bundle, Registry
+from models.signing import SigningKey
 from models.spec import WEIGHTS_FILE
 from trainer import lineage
+from trainer.cases import pictures
 from trainer.config import Places, Recipe
-from trainer.dataset import Dataset, Examples, Side, assembled
+from trainer.dataset import Examples, Side, assembled
 from trainer.evaluate import Evaluation, evaluation
+from trainer.evidence import evidence, material, shared
 from trainer.examples import SPEC
-from trainer.fit import Epoch, answers
+from trainer.fit import Epoch
 from trainer.frozen import folder, freeze, thaw
-from trainer.gate import Comparison, judged, opened
+from trainer.gate import Candidate, Comparison, judged, opened
 from trainer.gather import gathered
 from trainer.lineage import Origin
 from trainer.measures import Floats
-from trainer.release import announce, manifest, release
+from trainer.release import announce, drafted, release
 from trainer.runs import Run, keep
-from trainer.train import Trained, train
+from trainer.train import train
 from trainer.work import Work
 from trainer.world import ALONE, World
 from vitals.clock import Clock
@@ -54,6 +58,7 @@ def cycle(
     """
     began_us = clock.now_us()
     registry = Registry.seeded(places.registry, places.bundles, clock)
+    key = SigningKey.read(places.signing_key) if places.signing_key is not None else None
     champion = registry.current(recipe.task)
     work = Work(places.state, recipe, clock)
 
@@ -73,13 +78,17 @@ def cycle(
     )  # fmt: skip
 
     held_out = dataset[Side.HELD_OUT]
-    challenger = evaluation(recipe.task, _said_by_network(trained, dataset, held_out), held_out, recipe.bootstrap)
-    comparison = Comparison(challenger, champion_evaluation(champion, held_out, recipe.bootstrap))
-    verdicts = judged(comparison)
+    overlap = shared(material(dataset[Side.TRAIN], dataset[Side.VALIDATE]), material(held_out))
+    with drafted(trained, dataset) as draft:
+        challenger = Candidate(evaluated(draft, held_out, recipe.bootstrap), evidence(draft, overlap))
+    serving = None
+    if champion is not None and champion.manifest.window == SPEC[recipe.task]:  # else it reads other windows
+        serving = Candidate(evaluated(champion, held_out, recipe.bootstrap), evidence(champion))
+    verdicts = judged(Comparison(challenger, serving))
 
     bundle = None
     if opened(verdicts):
-        bundle = release(trained, dataset, recipe, challenger, verdicts, registry, clock)
+        bundle = release(trained, dataset, recipe, challenger.evaluation, verdicts, registry, clock, key)
         lineage.note(
             places.state, recipe.task, bundle.hash, Origin(dataset=dataset.hash, began_from=trained.began_from)
         )
@@ -95,8 +104,8 @@ def cycle(
         recipe=recipe,
         curve=trained.curve,
         best_epoch=trained.best_epoch,
-        challenger=challenger,
-        champion=comparison.champion,
+        challenger=challenger.evaluation,
+        champion=None if serving is None else serving.evaluation,
         champion_bundle="" if champion is None else champion.hash,
         verdicts=verdicts,
         bundle="" if bundle is None else bundle.hash,
@@ -115,26 +124,26 @@ def follow(recipe: Recipe, places: Places, clock: Clock, world: World) -> None:
     train(dataset, recipe, weights=_weights(start), began_from=began_from, world=world, checkpoints=checkpoints)
 
 
-def champion_evaluation(champion: Bundle | None, examples: Examples, draws: int) -> Evaluation | None:
-    """What the serving bundle says of ``examples``, through ONNX Runtime; None where it reads other windows."""
-    if champion is None or champion.manifest.window != SPEC[champion.task]:
-        return None
-    return evaluation(champion.task, said_by_bundle(champion, examples), examples, draws)
+def evaluated(bundle: Bundle, examples: Examples, draws: int) -> Evaluation:
+    """What ``bundle`` says of ``examples``, with what a report shows of it."""
+    said = said_by_bundle(bundle, examples)
+    made = evaluation(bundle.task, said, examples, draws)
+    return msgspec.structs.replace(made, pictures=pictures(bundle.task, np.nan_to_num(said), examples))
 
 
 def said_by_bundle(bundle: Bundle, examples: Examples) -> Floats:
-    """float64[N, columns]: calibrated columns of every example by ONNX Runtime."""
+    """float64[N, columns]: calibrated columns of every example by ONNX Runtime, NaN where it did not answer numbers."""
     engine = open_onnx(bundle)
     parts = []
     for begin in range(0, len(examples), _ANSWER_BATCH):
-        rows = slice(begin, begin + _ANSWER_BATCH)
-        parts.append(calibrated(bundle.manifest, engine.infer({n: t[rows] for n, t in examples.inputs.items()})))
+        inputs = {name: tensor[begin : begin + _ANSWER_BATCH] for name, tensor in examples.inputs.items()}
+        raw = engine.infer(inputs)
+        try:
+            parts.append(calibrated(bundle.manifest, raw))
+        except ValueError:
+            parts.append(np.full((len(next(iter(raw.values()))), len(bundle.manifest.columns)), np.nan))
     engine.close()
     return np.concatenate(parts)
-
-
-def _said_by_network(trained: Trained, dataset: Dataset, examples: Examples) -> Floats:
-    return calibrated(manifest(trained, dataset, {}, 0), answers(dataset.task, trained.network, examples))
 
 
 def _weights(bundle: Bundle | None) -> dict[str, torch.Tensor] | None:

@@ -34,6 +34,7 @@ _TELLING: Final[dict[Task, str]] = {
     Task.GLUCOSE: "glucose",
     Task.PNEUMONIA: "image",
     Task.BREAST: "image",
+    Task.ECG_AF: "beats",
 }
 """The input that tells one window from another."""
 
@@ -55,6 +56,7 @@ class Examples:
     """Examples of several people. ``people``: names, ascending; ``person``: int32[N], index into them.
 
     ``inputs``, ``target``, ``end_us``: as in ``PersonExamples``, one after the other. ``lost``: int64[P, K].
+    ``traits``: of each person, as in ``PersonExamples``; empty where nothing is known of anybody.
     """
 
     people: tuple[str, ...] = field(repr=False)
@@ -63,6 +65,7 @@ class Examples:
     target: Array = field(repr=False)
     end_us: npt.NDArray[np.int64] = field(repr=False)
     lost: npt.NDArray[np.int64] = field(repr=False)
+    traits: tuple[str, ...] = field(repr=False, default=())
 
     def __len__(self) -> int:
         return len(self.person)
@@ -70,7 +73,9 @@ class Examples:
     def of(self, rows: npt.NDArray[Any]) -> Examples:
         """The examples at ``rows`` (indices or a mask); the list of people stays."""
         inputs = {name: tensor[rows] for name, tensor in self.inputs.items()}
-        return Examples(self.people, self.person[rows], inputs, self.target[rows], self.end_us[rows], self.lost)
+        return Examples(
+            self.people, self.person[rows], inputs, self.target[rows], self.end_us[rows], self.lost, self.traits
+        )
 
     def without(self, people: Collection[str]) -> Examples:
         """Everybody but ``people``, whose names go too."""
@@ -82,6 +87,7 @@ class Examples:
             people=tuple(name for name in self.people if name not in people),
             person=number[rest.person].astype(np.int32),
             lost=self.lost[stays],
+            traits=tuple(np.array(self.traits)[stays].tolist()) if self.traits else (),
         )
 
 
@@ -141,6 +147,8 @@ def flat(sides: Mapping[Side, Examples]) -> dict[str, Array]:
         named[f"{side}.people"] = np.array(examples.people, dtype=np.str_)
         for name in ("person", "target", "end_us", "lost"):
             named[f"{side}.{name}"] = getattr(examples, name)
+        if examples.traits:
+            named[f"{side}.traits"] = np.array(examples.traits, dtype=np.str_)
         named |= {f"{side}.{_INPUT}{name}": tensor for name, tensor in examples.inputs.items()}
     return named
 
@@ -155,6 +163,7 @@ def unflat(side: Side, named: Mapping[str, Array]) -> Examples:
         target=named[f"{side}.target"],
         end_us=named[f"{side}.end_us"].astype(np.int64),
         lost=named[f"{side}.lost"].astype(np.int64),
+        traits=tuple(named[f"{side}.traits"].tolist()) if f"{side}.traits" in named else (),
     )
 
 
@@ -209,6 +218,7 @@ def _joined(members: list[PersonExamples]) -> Examples:
     # the order of one person's examples must not depend on what was read first: by time, then by content
     ordered = [part for name in people for part in sorted(merged[name], key=_place)]
     person = np.concatenate([np.full(len(one), people.index(one.person), np.int32) for one in ordered])
+    traits = tuple(merged[name][0].traits for name in people)
     return Examples(
         people=people,
         person=person,
@@ -216,6 +226,7 @@ def _joined(members: list[PersonExamples]) -> Examples:
         target=np.concatenate([one.target for one in ordered]),
         end_us=np.concatenate([one.end_us for one in ordered]),
         lost=np.stack([np.sum([one.lost for one in merged[name]], axis=0) for name in people]).astype(np.int64),
+        traits=traits if any(traits) else (),
     )
 
 

@@ -15,10 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.corpus.archive import Archive, ArchivedWindow
+from trainer.corpus.clips import Clip
 from trainer.corpus.ecg import START_US, EcgRecord
 from trainer.corpus.glucose import GlucosePerson
 from trainer.corpus.imaging import GreyImages
-from trainer.labels import BEAT_CLASSES, LEFT_OUT, PACED, beat_targets, class_of, first_truth_us, future_mg_dl
+from trainer.labels import (
+    BEAT_CLASSES,
+    CLIP_CLASS,
+    LEFT_OUT,
+    PACED,
+    beat_targets,
+    class_of,
+    first_truth_us,
+    future_mg_dl,
+)
 from trainer.pseudonyms import Pseudonyms
 from vitals.findings import BEAT_AFTER_R_US, FORECAST_HORIZONS_MIN, Task, Verdict
 from vitals.units import US_PER_S
@@ -32,6 +42,7 @@ SPEC: Final[dict[Task, str]] = {
     Task.GLUCOSE: glucose.SPEC,
     Task.PNEUMONIA: image.SPEC,
     Task.BREAST: image.SPEC,
+    Task.ECG_AF: ecg.RECENT_SPEC,
 }
 
 WARD: Final = "ward/"
@@ -49,6 +60,8 @@ ERASED: Final = "erased"
 
 _CHUNK_S: Final = 1
 _CHUNKS_PER_CALL: Final = 120
+_BEFORE_END_S: Final = (0, 5, 10, 15, 25)
+_LEAST_CLIP_S: Final = 9
 FLAT: Final = np.uint64(0)
 """The fingerprint of windows that are too flat to tell anybody by."""
 _FLAT: Final = 0.02
@@ -65,6 +78,7 @@ class PersonExamples:
     beats of each class that became no window. ``prints``: uint64[…], ``fingerprints`` of all windows of this person,
     chosen here or not. ``truth_us``: int64[N], of forecasts: when the first reading was taken that the target leans on.
     ``excluded``: windows that became no example, by reason.
+    ``traits``: what is known of them, ``age=60-69;sex=f;lead=MLII``; empty where it is nothing.
     """
 
     person: str
@@ -75,6 +89,7 @@ class PersonExamples:
     prints: npt.NDArray[np.uint64] = field(repr=False, default_factory=lambda: np.zeros(0, np.uint64))
     truth_us: Ints = field(repr=False, default_factory=lambda: np.zeros(0, np.int64))
     excluded: Counter[str] = field(default_factory=Counter)
+    traits: str = field(repr=False, default="")
 
     def __len__(self) -> int:
         return len(self.end_us)
@@ -125,6 +140,38 @@ def of_ecg(record: EcgRecord) -> PersonExamples:
         end_us[kept],
         lost.astype(np.int64),
         excluded=_counted({EC57: (~taught).sum(), NOT_BELIEVED: (taught & ~believed).sum()}),
+        traits=record.traits,
+    )
+
+
+def of_clip(clip: Clip) -> PersonExamples:
+    """The windows of recent beats at the end of a clip and some seconds before, each with the label of the clip."""
+    windows = ecg.EcgWindows()
+    row = windows.add(1)
+    per_chunk = round(clip.rate_hz * _CHUNK_S)
+    seconds = clip.samples.shape[1] // per_chunk
+    ends = sorted({seconds - back for back in _BEFORE_END_S if back == 0 or seconds - back >= _LEAST_CLIP_S})
+    parts, begin = [], 0
+    for end in ends:
+        first = np.arange(begin, end, dtype=np.int64) * per_chunk
+        c = len(first)
+        windows.advance(
+            np.repeat(row, c).astype(np.int32),
+            START_US + np.rint(first * (US_PER_S / clip.rate_hz)).astype(np.int64),
+            np.full(c, clip.rate_hz),
+            np.full(c, 1, np.int32),
+            np.full(c, clip.gain_uv),
+            np.full(c, per_chunk, np.int32),
+            clip.samples[0, begin * per_chunk : end * per_chunk],
+        )
+        parts.append(windows.newest(row))
+        begin = end
+    return PersonExamples(
+        clip.person,
+        {"beats": np.concatenate([p.beats for p in parts]), "context": np.concatenate([p.context for p in parts])},
+        np.full(len(parts), CLIP_CLASS[clip.label], np.int64),
+        np.concatenate([p.end_us for p in parts]),
+        np.zeros(len(CLIP_CLASS), np.int64),
     )
 
 

@@ -21,6 +21,7 @@ from urllib.response import addinfourl
 
 from tqdm import tqdm
 
+from trainer.corpus import clips
 from trainer.corpus.ecg import RECORDS
 from vitals.findings import Task
 
@@ -49,6 +50,7 @@ class RemoteSet:
 
 
 _PHYSIONET: Final = "https://physionet.org/files/mitdb/1.0.0"
+_CHALLENGE: Final = "https://physionet.org/files/challenge-2017/1.0.0"
 _MEDMNIST: Final = "https://zenodo.org/records/6496656/files"
 _COLLECTION: Final = (
     "https://raw.githubusercontent.com/Augmented-Health-Lab/Glucose-ML-Project/main/3_Glucose-ML-collection"
@@ -66,6 +68,19 @@ SETS: Final[tuple[RemoteSet, ...]] = (
         ),
         "ODC-By 1.0",
         sums_url=f"{_PHYSIONET}/SHA256SUMS.txt",
+    ),
+    RemoteSet(
+        frozenset({Task.ECG_AF}),
+        (
+            RemoteFile(f"{_CHALLENGE}/REFERENCE-v3.csv", f"{clips.FOLDER}/{clips.REFERENCE}"),
+            *(
+                RemoteFile(f"{_CHALLENGE}/training/{name[:3]}/{name}.{suffix}", f"{clips.FOLDER}/{name}.{suffix}")
+                for name in clips.NAMES
+                for suffix in ("hea", "mat")
+            ),
+        ),
+        "ODC-By 1.0",
+        sums_url=f"{_CHALLENGE}/SHA256SUMS.txt",
     ),
     RemoteSet(
         frozenset({Task.GLUCOSE}),

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from trainer import erased, pseudonyms
 from trainer.config import LABELS_TOPIC, WINDOWS_TOPIC, CorpusRecipe, Places
-from trainer.corpus import ecg, glucose, imaging
+from trainer.corpus import clips, ecg, glucose, imaging
 from trainer.corpus.archive import archive
 from trainer.corpus.sources import Source, sources
-from trainer.examples import PersonExamples, of_archive, of_ecg, of_glucose, of_images
+from trainer.examples import PersonExamples, of_archive, of_clip, of_ecg, of_glucose, of_images
 from trainer.replays import recognised
 from vitals.findings import Task
 
@@ -48,6 +48,8 @@ def gathered(task: Task, places: Places, kafka: str | None, recipe: CorpusRecipe
 def _public(task: Task, data: Path, recipe: CorpusRecipe) -> Iterator[PersonExamples]:
     if task is Task.ECG_BEAT:
         yield from (of_ecg(record) for record in ecg.records(data))
+    elif task is Task.ECG_AF:
+        yield from (of_clip(clip) for clip in clips.clips(data))
     elif task is Task.GLUCOSE:
         yield from (of_glucose(person, recipe.max_windows_per_person) for person in glucose.people(data))
     else:

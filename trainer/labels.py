@@ -20,6 +20,7 @@ CLASSES: Final[dict[Task, tuple[str, ...]]] = {
     Task.ECG_BEAT: BEAT_CLASSES,
     Task.PNEUMONIA: ("normal", "pneumonia"),
     Task.BREAST: ("malignant", "benign"),
+    Task.ECG_AF: ("normal", "af", "other", "noise"),
 }
 
 # ANSI/AAMI EC57:2012, table 1; nodal escapes (e, j) count as N (de Chazal 2004, doi:10.1109/TBME.2004.827359).
@@ -28,6 +29,9 @@ AAMI_CLASS: Final[dict[str, int]] = {
 }
 
 Q: Final = BEAT_CLASSES.index("q")
+CLIP_CLASS: Final = {"N": 0, "A": 1, "O": 2, "~": 3}
+"""Words of the CinC Challenge 2017."""
+
 NO_BEAT: Final = -1
 """A detection where the reference has no beat: nothing to learn, but an alarm if it is called V."""
 LEFT_OUT: Final = -2
@@ -36,13 +40,15 @@ PACED: Final = frozenset({"mitdb/102", "mitdb/104", "mitdb/107", "mitdb/217"})
 """EC57 leaves these out. Here their paced beats teach Q, and nothing else of them teaches anything."""
 
 SAME_PERSON: Final = {
+    "cinc2017/A01176": "cinc2017/A00227",
     "mitdb/202": "mitdb/201",
     "cgm_glucobench/colas/18": "cgm_glucobench/colas/17",
     "cgm_glucose_ml/T1D-UOM/UoMGlucose2303": "cgm_glucose_ml/T1D-UOM/UoMGlucose2304",
 }
-"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). Of the
-two people of Colas every window is the same to the bit, of those of T1D-UOM nine in ten of the smaller set: whatever
-happened at their publishers, one must not be learnt from where the other is judged by."""
+"""Two names of one human being. Records 201 and 202 of MIT-BIH are of one man (its own directory of records). The two
+of CinC 2017 are one recording. Of the two people of Colas every window is the same to the bit, of those of T1D-UOM nine
+in ten of the smaller set: whatever happened at their publishers, one must not be learnt from where the other is judged
+by."""
 
 MATCH_US: Final = 150 * US_PER_MS
 """EC57: a detection within 150 ms of a reference beat is that beat."""
@@ -85,6 +91,7 @@ OF_ALARM: Final[dict[Condition, AlarmWindows]] = {
     # five beats faster than 100/min, three in a row at any rate: such an alarm begins with the last of them
     Condition.VENTRICULAR_TACHYCARDIA: AlarmWindows(Task.ECG_BEAT, 2, 4 * 600 * US_PER_MS, "v", None),
     Condition.PVC_RUN: AlarmWindows(Task.ECG_BEAT, 2, 3 * US_PER_S, "v", None),
+    Condition.ATRIAL_FIBRILLATION: AlarmWindows(Task.ECG_AF, 1, 60 * US_PER_S, "af", None),
 }
 """Alarms of models whose judgement is a label. Glucose alarms are not among them: the later readings tell the truth."""
 

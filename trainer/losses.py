@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.metrics import average_precision_score
 from torch.nn import functional
 
 from trainer import measures
@@ -20,6 +21,7 @@ OUTPUTS: Final[dict[Task, tuple[str, ...]]] = {
     Task.GLUCOSE: ("mean", "quantiles", "limit_logits"),
     Task.PNEUMONIA: ("logits",),
     Task.BREAST: ("logits",),
+    Task.ECG_AF: ("logits",),
 }
 
 _LEVELS: Final = np.array(FORECAST_QUANTILES) / 100.0
@@ -59,5 +61,6 @@ def score(task: Task, outputs: Mapping[str, npt.NDArray[np.float64]], target: np
     p_nk = np.exp(logits_nk - logits_nk.max(axis=1, keepdims=True))
     p_nk /= p_nk.sum(axis=1, keepdims=True)
     if task is Task.ECG_BEAT:
-        return float(np.nanmean([measures.average_precision(p_nk[:, k], truth == k) for k in range(4)]))
-    return -measures.log_loss(p_nk, truth, np.ones(len(truth)))
+        known = [k for k in range(4) if (truth == k).any()]
+        return float(np.mean([average_precision_score(truth == k, p_nk[:, k]) for k in known]))
+    return -float(measures.log_loss(p_nk, truth).mean())

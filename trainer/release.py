@@ -1,4 +1,4 @@
-"""From a model that passed the gate to one that can serve: export, parity, card, registry, announcement.
+"""From a model that passed the gate to one that can serve: export, parity, card, registry, signature, announcement.
 
 The announcement is the last thing done: a worker that hears of a bundle finds it whole in the registry.
 """
@@ -6,8 +6,8 @@ The announcement is the last thing done: a worker that hears of a bundle finds i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,29 +15,26 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
 
+from models import announce as releases
 from models.export import export
 from models.registry import Bundle, Registry
+from models.signing import SigningKey
 from models.spec import Manifest, TensorSpec
 from trainer.card import card
-from trainer.config import RELEASES_TOPIC, Recipe
+from trainer.config import Recipe
 from trainer.dataset import Dataset, Examples, Side
 from trainer.evaluate import Evaluation
 from trainer.examples import SPEC, WARD
 from trainer.gate import Verdict
 from trainer.train import Trained
+from vitals import recentbeats
 from vitals.clock import Clock
-from vitals.codec import encode
-from vitals.errors import Fault
-from vitals.events import ModelRelease
 from vitals.findings import COLUMNS, FORECAST_HORIZONS_MIN, FORECAST_LIMITS, FORECAST_QUANTILES, Task
 from vitals.units import US_PER_S
 from vitals.windows import ecg, glucose, image
 
 _GOLDEN_ROWS: Final = 16
-_SEND_DEADLINE_S: Final = 30.0
 _DIGITS: Final = 6
 _STATED_HORIZONS_MIN: Final = (15, 30, 60)
 _NOT_FORECAST: Final = 2
@@ -51,6 +48,10 @@ INPUTS: Final[dict[Task, tuple[TensorSpec, ...]]] = {
     Task.GLUCOSE: (TensorSpec("glucose", "float32", (None, glucose.STEPS, 2), "100 mg/dL"),),
     Task.PNEUMONIA: (TensorSpec("image", "float32", (None, 1, image.SIDE, image.SIDE), "grey"),),
     Task.BREAST: (TensorSpec("image", "float32", (None, 1, image.SIDE, image.SIDE), "grey"),),
+    Task.ECG_AF: (
+        TensorSpec("beats", "float32", (None, recentbeats.BEATS, len(recentbeats.FEATURES)), "1"),
+        TensorSpec("context", "float32", (None, len(recentbeats.CONTEXT)), "1"),
+    ),
 }
 _H, _Q, _L = len(FORECAST_HORIZONS_MIN), len(FORECAST_QUANTILES), len(FORECAST_LIMITS)
 OUTPUTS: Final[dict[Task, tuple[TensorSpec, ...]]] = {
@@ -62,12 +63,14 @@ OUTPUTS: Final[dict[Task, tuple[TensorSpec, ...]]] = {
     ),
     Task.PNEUMONIA: (TensorSpec("logits", "float32", (None, 2), "logit"),),
     Task.BREAST: (TensorSpec("logits", "float32", (None, 2), "logit"),),
+    Task.ECG_AF: (TensorSpec("logits", "float32", (None, 4), "logit"),),
 }
 PROBABILITIES: Final[dict[Task, tuple[str, ...]]] = {
     Task.ECG_BEAT: tuple(column for column in COLUMNS[Task.ECG_BEAT] if column.startswith("p_")),
     Task.GLUCOSE: COLUMNS[Task.GLUCOSE][_NOT_FORECAST:],
     Task.PNEUMONIA: COLUMNS[Task.PNEUMONIA],
     Task.BREAST: COLUMNS[Task.BREAST],
+    Task.ECG_AF: COLUMNS[Task.ECG_AF],
 }
 """The finding columns that a bundle of the task fills."""
 
@@ -106,6 +109,17 @@ def golden_rows(examples: Examples) -> dict[str, np.ndarray[tuple[int, ...], np.
     return {name: tensor[rows[:_GOLDEN_ROWS]] for name, tensor in examples.inputs.items()}
 
 
+@contextmanager
+def drafted(trained: Trained, dataset: Dataset) -> Iterator[Bundle]:
+    """The bundle of ``trained`` without figures and card: what the gate asks and measures is what would serve.
+
+    Raises ``ExportRefused``.
+    """
+    with tempfile.TemporaryDirectory(prefix="wardwatch-draft-") as folder:
+        made = manifest(trained, dataset, {}, 0)
+        yield export(trained.network, made, golden_rows(dataset[Side.TRAIN]), "", Path(folder) / "bundle")
+
+
 def release(
     trained: Trained,
     dataset: Dataset,
@@ -114,32 +128,26 @@ def release(
     verdicts: list[Verdict],
     registry: Registry,
     clock: Clock,
+    key: SigningKey | None = None,
 ) -> Bundle:
-    """Exports, checks and promotes. Raises ``ExportRefused`` when ONNX Runtime does not answer as torch did."""
+    """Exports, checks, signs with ``key`` and promotes.
+
+    Raises ``ExportRefused`` when ONNX Runtime does not answer as torch did.
+    """
     made = manifest(trained, dataset, _stated(evaluation), clock.now_us())
     text = card(made, trained, dataset, recipe, evaluation, verdicts)
     with tempfile.TemporaryDirectory(prefix="wardwatch-bundle-") as folder:
         drafted = export(trained.network, made, golden_rows(dataset[Side.TRAIN]), text, Path(folder) / "bundle")
         bundle = registry.add(drafted.folder)
+    if key is not None:
+        registry.sign(bundle.task, bundle.hash, key)
     return registry.promote(bundle.task, bundle.hash)
 
 
 def announce(bootstrap: str, bundle: Bundle, registry: Registry, verdicts: list[Verdict], clock: Clock) -> None:
     """Says on ``releases.v1`` that the bundle serves from now on. Raises ``Fault`` when nobody confirms."""
-    event = ModelRelease(
-        task=bundle.task,
-        bundle=bundle.hash,
-        uri=registry.folder.resolve().as_uri(),
-        when_us=clock.now_us(),
-        action="promote",
-        report=msgspec.json.encode(verdicts).decode(),
-    )
-    try:
-        with closing(KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
-            sent = producer.send(RELEASES_TOPIC, key=bundle.task.encode(), value=encode(event))
-            sent.get(timeout=_SEND_DEADLINE_S)
-    except KafkaError as error:
-        raise Fault(f"{RELEASES_TOPIC} did not take the release: {type(error).__name__}") from None
+    report = msgspec.json.encode(verdicts).decode()
+    releases.announce(bootstrap, registry, bundle, "promote", report, clock)
 
 
 def _stated(evaluation: Evaluation) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from trainer.config import Recipe
-from trainer.evaluate import Evaluation
+from trainer.evaluate import Evaluation, without_draws
 from trainer.fit import Epoch
 from trainer.gate import Verdict
 from vitals.findings import Task
@@ -42,8 +42,8 @@ def keep(run: Run, state: Path) -> Path:
     """Writes the run; bootstrap draws are left out, their intervals stay."""
     slim = msgspec.structs.replace(
         run,
-        challenger=msgspec.structs.replace(run.challenger, draws={}),
-        champion=None if run.champion is None else msgspec.structs.replace(run.champion, draws={}),
+        challenger=without_draws(run.challenger),
+        champion=None if run.champion is None else without_draws(run.champion),
     )
     path = state / _FOLDER / run.task / f"{run.began_us}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,4 +82,6 @@ def newest(state: Path, task: Task) -> Run | None:
 
 def _without(made: Evaluation, people: Collection[str]) -> Evaluation:
     rest = {name: value for name, value in made.per_person.items() if name not in people}
-    return msgspec.structs.replace(made, per_person=rest)
+    if len(rest) == len(made.per_person):
+        return made
+    return msgspec.structs.replace(made, per_person=rest, pictures=None)

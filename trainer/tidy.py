@@ -46,9 +46,9 @@ def _bundles(places: Places, task: Task, kept: Kept) -> None:
         *registry.standing(task)[-kept.way_back :],
         *Registry(places.bundles).bundles(task),
     }
-    serving = registry.current(task)
+    stays |= {one.hash for one in (registry.current(task), registry.challenger(task)) if one is not None}
     for bundle in by_age:
-        if bundle not in stays and (serving is None or bundle != serving.hash):
+        if bundle not in stays:
             registry.remove(task, bundle)
 
 

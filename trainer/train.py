@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from models.nets import catalogue, ecg, glucose, imaging
+from models.nets import af, catalogue, ecg, glucose, imaging
 from models.spec import Calibration
 from trainer.calibrate import fitted
 from trainer.config import Recipe
@@ -33,6 +33,7 @@ _NETWORK: Final[dict[Task, tuple[str, dict[str, int]]]] = {
     Task.GLUCOSE: (glucose.NETWORK, {}),
     Task.PNEUMONIA: (imaging.NETWORK, {}),
     Task.BREAST: (imaging.NETWORK, {}),
+    Task.ECG_AF: (af.NETWORK, {}),
 }
 
 

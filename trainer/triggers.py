@@ -20,6 +20,7 @@ _STREAM: Final[dict[Task, Literal["ecg", "glucose", "imaging"]]] = {
     Task.GLUCOSE: "glucose",
     Task.PNEUMONIA: "imaging",
     Task.BREAST: "imaging",
+    Task.ECG_AF: "ecg",
 }
 
 

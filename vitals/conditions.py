@@ -69,6 +69,7 @@ class Condition(enum.StrEnum):
     PVC_RUN = "pvc-run"
     PVC_FREQUENT = "pvc-frequent"
     BEAT_MODEL_DOWN = "beat-model-down"
+    ATRIAL_FIBRILLATION = "atrial-fibrillation"
     GLUCOSE_VERY_LOW = "glucose-very-low"
     GLUCOSE_LOW = "glucose-low"
     GLUCOSE_LOW_PREDICTED = "glucose-low-predicted"
@@ -205,6 +206,11 @@ RULES: Final[dict[Condition, Rule]] = {
     _C.BEAT_MODEL_DOWN: Rule(
         task=_BEAT, priority=_LOW, kind=_TECH, measure="beats are not classified", compare=Compare.AT_LEAST,
         on_delay_s=60, off_delay_s=10, lapse_s=0, snooze_max_s=3600,
+    ),
+    _C.ATRIAL_FIBRILLATION: Rule(
+        # two windows of a minute that overlap by half: an episode of 30 s and more
+        task=Task.ECG_AF, priority=_LOW, kind=_PHYS, measure="probability of atrial fibrillation",
+        compare=Compare.AT_LEAST, hysteresis=0.2, on_delay_s=30, off_delay_s=60, lapse_s=300, snooze_max_s=3600,
     ),
     _C.GLUCOSE_VERY_LOW: Rule(
         task=_GLUCOSE, priority=_HIGH, kind=_PHYS, measure="glucose", compare=Compare.BELOW,

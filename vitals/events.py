@@ -117,6 +117,10 @@ class ImagingEvent(Wire, frozen=True, tag="imaging", tag_field="type"):
     columns: int | None = None
 
 
+JUDGEMENTS: Final = ("true", "false", "not-actionable")
+"""What a person says of an alarm; of a window it is a class of its task."""
+
+
 class Label(Wire, frozen=True, tag="label", tag_field="type"):
     """What a person says was true: of a window (``task`` + ``end_us``) or of an alert (``alert_id``)."""
 
@@ -149,14 +153,40 @@ class WindowArchive(Wire, frozen=True, tag="windows", tag_field="type"):
     outputs: dict[str, Tensor]
 
 
+class PairedAnswers(Wire, frozen=True, tag="paired-answers", tag_field="type"):
+    """What two models said of the same windows of one task, while one of them serves and the other is only asked.
+
+    ``champion``: the one that served first; ``challenger``: the newer one; both short hashes, as is ``serving``, the
+    one whose findings went out. Row ``i`` of the tensors, float32[windows, columns], is window ``i``.
+    """
+
+    task: str
+    spec: str
+    champion: str
+    challenger: str
+    serving: str
+    patients: list[str]
+    end_us: list[int]
+    columns: list[str]
+    said_by_champion: Tensor
+    said_by_challenger: Tensor
+
+
+ReleaseAction = Literal["promote", "rollback", "challenge", "withdraw"]
+
+
 class ModelRelease(Wire, frozen=True, tag="release", tag_field="type"):
-    """A bundle that passed the gate. ``bundle`` is its content hash, ``uri`` the registry folder that holds it."""
+    """The registry says something else of a task: who hears this looks there.
+
+    ``bundle``: content hash of the one that serves from now on, or is (or was) the challenger; ``uri``: the registry's
+    folder; ``report``: why.
+    """
 
     task: str
     bundle: str
     uri: str
     when_us: int
-    action: Literal["promote", "rollback"]
+    action: ReleaseAction
     report: str
 
 
@@ -183,15 +213,14 @@ class DriftKind(enum.StrEnum):
     MAINS = "mains"  # amplitude of the line frequency that came, microvolts in the signal as the networks see it
     BIAS = "bias"  # the step, mg/dL
     ANSWERS = "answers"  # population stability index beside the answers before
-    PRECISION = "precision"  # the share of a condition's alarms that staff call true, less what it was before
 
 
 class DriftNotice(Wire, frozen=True, tag="drift", tag_field="type"):
     """What comes in, or what is said of it, is no longer what it was (``began``), or has settled since (``ended``).
 
-    ``scope`` bed: one patient's stream beside its own past, keyed by patient. ward: everybody's answers of one task, or
-    the alarms of one condition (``task`` names it), keyed by that, ``patient`` empty. ``when_us``: event time at which
-    it was known; ``since_us``: when it began as far as can be told, the same in both notices of one change of a bed.
+    ``scope`` bed: one patient's stream beside its own past, keyed by patient. ward: everybody's answers of one task,
+    as one worker gave them, keyed by task, ``patient`` empty. ``when_us``: event time at which it was known;
+    ``since_us``: when it began as far as can be told, the same in both notices of one change of a bed.
     """
 
     patient: Text

@@ -30,6 +30,7 @@ class Task(enum.StrEnum):
     GLUCOSE = "glucose"
     PNEUMONIA = "pneumonia"
     BREAST = "breast"
+    ECG_AF = "ecg-af"
 
 
 class Verdict(enum.IntEnum):
@@ -70,6 +71,8 @@ COLUMNS: dict[Task, tuple[str, ...]] = {
     Task.GLUCOSE: ("glucose_mg_dl", "trend_mg_dl_min", *_forecast_columns()),
     Task.PNEUMONIA: ("p_normal", "p_pneumonia"),
     Task.BREAST: ("p_malignant", "p_benign"),
+    # of the last 64 beats: sinus rhythm, atrial fibrillation, another rhythm, too noisy to say
+    Task.ECG_AF: ("p_normal", "p_af", "p_other", "p_noise"),
 }
 
 _Columns = Meta(max_length=256)

@@ -13,7 +13,8 @@ joined by noisy-or.
 - Glucose: the levels of the ADA (below 70 and below 54 mg/dL) on 0.06 and 0.5, and the forecast of the next 30 min:
   half its probability of a level below 54, a tenth of below 70, a twentieth of above 250.
 - Images: 0.12 of the probability of pneumonia (of those in hospital with it 5 to 15 % die within 30 days), 0.01 of
-  that of a malignancy, which is no matter of half an hour.
+  that of a malignancy, which is no matter of half an hour. Atrial fibrillation says nothing
+  of its own: its irregular intervals have said it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ GLUCOSE_SAYS: Final = np.array([0.90, 0.50, 0.20, 0.06, 0.02, 0.01, 0.03, 0.06, 
 BELOW_54_SAYS: Final = 0.5
 BELOW_70_SAYS: Final = 0.1
 ABOVE_250_SAYS: Final = 0.05
-IMAGE_SAYS: Final = np.array([0.0, 0.0, 0.0, 0.12, 0.01])
+SHARE_SAYS: Final = np.array([0.0, 0.0, 0.0, 0.12, 0.01, 0.0])
+"""Of the probability that a model gives, in the order of ``Task``."""
 _POOR: Final = 1
 
 
@@ -58,7 +60,7 @@ def hazard(task, bed, values, i, end_us, verdict):  # type: ignore[no-untyped-de
         return _rhythm(values, i)
     if task == BEAT_TASK:
         return _beat(bed, values, i, end_us)
-    return IMAGE_SAYS[task] * within(values[0, i], 0.0, 1.0)
+    return SHARE_SAYS[task] * within(values[0, i], 0.0, 1.0)
 
 
 @kernel

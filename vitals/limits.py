@@ -56,6 +56,7 @@ ADULT: Final[dict[Condition, Limit]] = {
     Condition.PVC_RUN: Limit("beats", 3.0, 3.0, 15.0, "three or more in a row are a run, AHA/ACC/HRS 2017"),
     Condition.PVC_FREQUENT: Limit("/min", 10.0, 3.0, 60.0, _BEDSIDE),
     Condition.BEAT_MODEL_DOWN: Limit("", 1.0, 1.0, 1.0, _FIXED),
+    Condition.ATRIAL_FIBRILLATION: Limit("", 0.5, 0.2, 0.9, _OURS),
     Condition.GLUCOSE_VERY_LOW: Limit("mg/dL", 54.0, 50.0, 70.0, _ADA),
     Condition.GLUCOSE_LOW: Limit("mg/dL", 70.0, 60.0, 100.0, _ADA),
     Condition.GLUCOSE_LOW_PREDICTED: Limit("", 0.5, 0.2, 0.9, _OURS),

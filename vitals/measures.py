@@ -33,6 +33,7 @@ MEASURED: Final[dict[Task, tuple[Condition, ...]]] = {
     ),
     Task.PNEUMONIA: (_C.PNEUMONIA_SUSPECTED,),
     Task.BREAST: (_C.BREAST_MALIGNANCY_SUSPECTED,),
+    Task.ECG_AF: (_C.ATRIAL_FIBRILLATION,),
 }  # fmt: skip
 """The conditions of a task in the order in which ``measure`` fills them; those of ``NO_DATA`` have no measure."""
 
@@ -60,6 +61,7 @@ READ: Final[dict[Task, tuple[str, ...]]] = {
     ),
     Task.PNEUMONIA: ("p_pneumonia",),
     Task.BREAST: ("p_malignant",),
+    Task.ECG_AF: ("p_af",),
 }
 """Columns of a finding that are read here and in ``vitals/hazards.py``, in the order of the kernels' ``values``."""
 
@@ -69,7 +71,8 @@ ADDED: Final = frozenset({"rate_of_5_bpm", "rate_of_17_bpm"})
 RHYTHM_TASK: Final = 1
 BEAT_TASK: Final = 0
 GLUCOSE_TASK: Final = 2
-"""Places of the three vital streams in the order of ``Task``; a test holds them to it."""
+AF_TASK: Final = 5
+"""Places of the vital streams in the order of ``Task``; a test holds them to it."""
 
 _POOR: Final = int(Verdict.POOR)
 _FLAT: Final = int(Verdict.FLAT)

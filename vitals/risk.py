@@ -21,7 +21,7 @@ from vitals.bed import TASKS
 from vitals.events import Wire
 from vitals.findings import Task, nullable
 from vitals.kernels import kernel
-from vitals.measures import BEAT_TASK, GLUCOSE_TASK, RHYTHM_TASK
+from vitals.measures import AF_TASK, BEAT_TASK, GLUCOSE_TASK, RHYTHM_TASK
 from vitals.units import US_PER_S
 
 HORIZON_MIN: Final = 30
@@ -32,15 +32,15 @@ GRID_US: Final = 5 * US_PER_S
 """A risk for every 5 s of a patient's ECG event time; which of the five seconds, differs between patients."""
 
 _DAY_S: Final = 86_400.0
-FRESH_S: Final = np.array([30.0, 10.0, 900.0, _DAY_S, 30 * _DAY_S])
+FRESH_S: Final = np.array([30.0, 10.0, 900.0, _DAY_S, 30 * _DAY_S, 60.0])
 """Age up to which an input is fresh, by task; a beat may be as rare as an asystole allows, a CGM reads every 5 min."""
-EXPIRES_S: Final = np.array([120.0, 60.0, 3600.0, 7 * _DAY_S, 365 * _DAY_S])
+EXPIRES_S: Final = np.array([120.0, 60.0, 3600.0, 7 * _DAY_S, 365 * _DAY_S, 300.0])
 """Age from which an input is as good as missing."""
-HALF_WIDTH: Final = np.array([0.6, 0.4, 0.4, 0.8, 0.8])
+HALF_WIDTH: Final = np.array([0.6, 0.4, 0.4, 0.8, 0.8, 0.8])
 """Half of the interval of a fresh input in logits: a factor of 1.5 to 2.2 on the odds."""
 WIDENS: Final = 3.0
 """How many half-widths a stale input has gained by the time it expires."""
-ABSENT_SAYS: Final = np.array([0.05, 0.10, 0.10, 0.03, 0.005])
+ABSENT_SAYS: Final = np.array([0.05, 0.10, 0.10, 0.03, 0.005, 0.0])
 """What such a stream says of one patient in twenty: the upper end where it is missing."""
 
 BANDS_FROM: Final = np.array([0.05, 0.15, 0.40])
@@ -185,7 +185,7 @@ def due(bed, task, end_us, band):  # type: ignore[no-untyped-def]
             bed.risk_cell = cell
             return True
         return band > bed.band
-    return task != BEAT_TASK or band > bed.band
+    return task not in (BEAT_TASK, AF_TASK) or band > bed.band
 
 
 def risk_batch(risks: npt.NDArray[np.void], patients: list[str], input_ms: list[int], models: list[str]) -> RiskBatch:

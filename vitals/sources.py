@@ -13,28 +13,32 @@ from typing import Final
 
 import numpy as np
 
-from vitals.findings import Verdict
+from vitals.findings import Task, Verdict
 from vitals.kernels import kernel
 from vitals.units import US_PER_S
 
 ANY: Final = 0
 """The source of findings that have none: always taken."""
 
-HOLD_S: Final = (5.0, 5.0, 660.0, 0.0, 0.0)
-"""By task, in event time. For the ECG half of what it takes to alarm silence; for glucose two missing readings."""
+HOLD_S: Final = (5.0, 5.0, 660.0, 0.0, 0.0, 0.0)
+"""By task, in event time. For the ECG half of what it takes to alarm silence; for glucose two missing readings.
+Recent beats are those of the monitor whose rhythm is followed."""
 RIVAL_S: Final = 5.0
 """A second monitor is there as long as one of its believable rhythm windows is not older than this."""
 
 _HOLD_US: Final = np.array([round(s * US_PER_S) for s in HOLD_S], np.int64)
 _RIVAL_US: Final = np.int64(RIVAL_S * US_PER_S)
 _POOR: Final = int(Verdict.POOR)
+_RHYTHM, _RECENT = (tuple(Task).index(task) for task in (Task.ECG_RHYTHM, Task.ECG_AF))
 
 
 @kernel
 def is_followed(bed, task, source, end_us, verdict):  # type: ignore[no-untyped-def]
     """Whether a finding comes from the source that is followed, which it may have become by this finding."""
-    if source == ANY or source == bed.source[task]:
+    if source == ANY or source == bed.source[_RHYTHM if task == _RECENT else task]:
         return True
+    if task == _RECENT:
+        return False
     believed = verdict <= _POOR
     silent = end_us - bed.last_us[task] > _HOLD_US[task]
     better = believed and end_us - bed.believed_us[task] > _HOLD_US[task]

@@ -37,7 +37,7 @@ _CHUNK_US: Final = 10 * US_PER_S
 _MOST_TEXT: Final = 500
 _SLACK_US: Final = 10 * US_PER_MS
 _RUN: Final = np.dtype(runs.FIELDS)
-_ECG: Final = frozenset({Task.ECG_BEAT, Task.ECG_RHYTHM})
+_ECG: Final = frozenset({Task.ECG_BEAT, Task.ECG_RHYTHM, Task.ECG_AF})
 
 
 class Missing(enum.StrEnum):

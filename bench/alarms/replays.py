@@ -49,7 +49,7 @@ def replays(data: Path, registry: Path) -> dict[str, list[Replay]]:
 def ecg(path: Path, slots: dict[Task, ModelSlot], told: Callable[[float], Truth]) -> Replay:
     """One recording; ``told`` gives what is true of it, from its length in seconds."""
     recording = monitor.read(path)
-    steps = [step for _, decided in watched_ecg(recording, slots[Task.ECG_BEAT]) for step in decided.transitions]
+    steps = [step for _, decided in watched_ecg(recording, slots) for step in decided.transitions]
     alarms = begun(steps, recording.seconds)
     return Replay(recording.name, recording.seconds, alarms, told(recording.seconds))
 

@@ -7,9 +7,10 @@ from typing import Final
 
 from torch import nn
 
-from models.nets import ecg, glucose, imaging
+from models.nets import af, ecg, glucose, imaging
 
 _BUILDERS: Final[dict[str, Callable[[str, Mapping[str, int]], nn.Module]]] = {
+    af.NETWORK: af.build,
     ecg.NETWORK: ecg.build,
     glucose.NETWORK: glucose.build,
     imaging.NETWORK: imaging.build,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -24,6 +25,7 @@ NOT_MEASURED: Final = -32768
 _LARGEST: Final = 32767
 _UV_PER: Final = {"V": 1e6, "mV": 1e3, "uV": 1.0, "µV": 1.0}
 _NOT_ECG: Final = ("PLETH", "RESP", "ABP", "ART", "PAP", "CVP", "SPO2", "CO2")
+_PULSE: Final = ("PLETH", "PPG", "ABP", "ART")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,17 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class Wave:
+    """One pulse wave of a record, arterial pressure or plethysmogram. ``values``: float64[n] at ``rate_hz`` in the unit
+    of the record, NaN where nothing was measured.
+    """
+
+    name: str
+    rate_hz: float
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Bed:
     """A patient and what the monitor there plays, from ``from_s`` seconds into the recording."""
 
@@ -56,13 +69,41 @@ class Bed:
 
 def read(path: Path) -> Recording:
     """The record at ``path`` (with or without ``.hea``). Raises ``Fault`` when it cannot be read or has no ECG."""
-    stem = path.with_suffix("") if path.suffix in {".hea", ".dat"} else path
-    try:
+    with _readable(path) as stem:
         return _recording(f"{stem.parent.name}/{stem.name}", wfdb.rdrecord(str(stem), return_res=64))
+
+
+def read_before(path: Path, end_s: float, span_s: float) -> tuple[Recording, tuple[Wave, ...]]:
+    """The ECG and the pulse waves of the last ``span_s`` before ``end_s``, or before the end of the record where that
+    comes first. No later sample is read. Raises ``Fault`` as ``read`` does, and where nothing lies in that span.
+    """
+    with _readable(path) as stem:
+        header = wfdb.rdheader(str(stem))
+        last = min(header.sig_len or 0, round(end_s * header.fs))
+        first = max(0, last - round(span_s * header.fs))
+        if last <= first:
+            raise Fault(f"{path.name} has no sample before {end_s:g} s")
+        record = wfdb.rdrecord(str(stem), sampfrom=first, sampto=last, return_res=64)
+        return _recording(f"{stem.parent.name}/{stem.name}", record), _waves(record)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """The name of the record at ``path``; whatever goes wrong with it is a ``Fault``."""
+    try:
+        yield path.with_suffix("") if path.suffix in {".hea", ".dat"} else path
     except Fault:
         raise
     except Exception as error:  # the reader takes a header at its word until something does not fit
         raise Fault(f"{path.name} is not a WFDB record: {error}") from error
+
+
+def _waves(record: wfdb.Record) -> tuple[Wave, ...]:
+    return tuple(
+        Wave(name, float(record.fs), np.where(np.isfinite(record.p_signal[:, i]), record.p_signal[:, i], np.nan))
+        for i, name in enumerate(record.sig_name)
+        if name.upper().startswith(_PULSE)
+    )
 
 
 def _recording(name: str, record: wfdb.Record) -> Recording:

@@ -122,4 +122,4 @@ def _grey(pixels: Pixels) -> npt.NDArray[np.uint8]:
     grey: npt.NDArray[np.uint8] = np.clip(unit * 255.0, 0.0, 255.0).astype(np.uint8)
     if len(grey) <= _MOST_SHOWN:
         return grey
-    return np.asarray(Image.fromarray(grey).resize((_MOST_SHOWN, _MOST_SHOWN), Image.Resampling.BOX))
+    return np.array(Image.fromarray(grey).resize((_MOST_SHOWN, _MOST_SHOWN), Image.Resampling.BOX), np.uint8)

@@ -9,6 +9,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 from kafka import KafkaProducer
 
+from bench.swaps import sibling
 from models.registry import Registry
 from stream.modelslot import SHIPPED_BUNDLES
 from stream.topics import Topic
@@ -16,7 +17,6 @@ from tests.faults.failing import STEPS
 from tests.faults.hall import Act, Hall
 from tests.faults.oracle import logged
 from tests.faults.posts import Post
-from tests.support.bundles import made_bundle
 from tests.support.findings import decoded
 from vitals import codec
 from vitals.events import ModelRelease
@@ -101,11 +101,13 @@ def broker_frozen(hall: Hall) -> None:
 def model_swap(hall: Hall) -> None:
     """Another model takes over under load."""
     registry = Registry.seeded(hall.folder / "registry", SHIPPED_BUNDLES)
-    made = registry.add(made_bundle(Task.GLUCOSE, hall.folder / "made", seed=5).folder)
+    before = registry.current(Task.GLUCOSE)
+    assert before is not None
+    made = registry.add(sibling(before, hall.folder / "made"))
     after = Registry.seeded(hall.folder / "after", SHIPPED_BUNDLES)
     after.promote(Task.GLUCOSE, after.add(hall.folder / "made").hash)
     hall.bundles.append(hall.folder / "after")
-    hall.post("one")
+    hall.post("one", model_shadow_s="1")
     hall.until_findings(20)
     registry.promote(Task.GLUCOSE, made.hash)
     release = ModelRelease(

@@ -91,7 +91,7 @@ def found(records: Sequence[Record], bundles: Path = SHIPPED_BUNDLES) -> list[Me
     begin_serving(Registry(bundles), slots)
     told = Observing(max_patients=1000, clock_ahead_us=60_000_000, archive_share=0.0)
     halves = {
-        Topic.ECG: ObserveEcg(slots[Task.ECG_BEAT], told),
+        Topic.ECG: ObserveEcg(slots, told),
         Topic.GLUCOSE: ObserveGlucose(slots[Task.GLUCOSE], told),
         Topic.IMAGING: ObserveImaging(slots, ImageStore(()), told),
     }

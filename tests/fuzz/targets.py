@@ -153,7 +153,8 @@ def _slot(task: Task, spec: str) -> ModelSlot:
 
 
 def _observe_ecg() -> Half:
-    return ObserveEcg(_slot(Task.ECG_BEAT, ecg.BEAT_SPEC), _TOLD)
+    slots = {Task.ECG_BEAT: _slot(Task.ECG_BEAT, ecg.BEAT_SPEC), Task.ECG_AF: _slot(Task.ECG_AF, ecg.RECENT_SPEC)}
+    return ObserveEcg(slots, _TOLD)
 
 
 def _observe_glucose() -> Half:

@@ -79,6 +79,14 @@ def test_promote_and_rollback_by_hand(
     current = registry.current(Task.PNEUMONIA)
     assert current is not None
     assert current.hash == one.hash
+    assert main([*where, "challenge", "pneumonia", two.hash[:10]]) == 0
+    challenger = registry.challenger(Task.PNEUMONIA)
+    assert challenger is not None
+    assert challenger.hash == two.hash
+    assert main([*where, "withdraw", "pneumonia", "--report", "enough seen"]) == 0
+    assert registry.challenger(Task.PNEUMONIA) is None
+    assert registry.history(Task.PNEUMONIA)[-1].why == "enough seen"
+    assert main([*where, "withdraw", "pneumonia"]) == 1
     assert main([*where, "promote", "pneumonia", ""]) == 1
     assert main([*where, "promote", "pneumonia", "f" * 64]) == 1
 

@@ -312,3 +312,69 @@ def test_a_registry_that_cannot_be_written_is_an_error_not_an_empty_registry(tmp
     (tmp_path / "local").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=os.strerror(20)):
         Registry.seeded(tmp_path / "local", shipped)
+
+
+def test_a_release_is_not_proven_before_a_worker_has_served_it_through(registry: Registry, three: list[Bundle]) -> None:
+    one, two, _ = (bundle.hash for bundle in three)
+    registry.promote(BREAST, one)
+    assert registry.predecessor(BREAST) == ""  # the first one: there is nothing to go back to
+    registry.promote(BREAST, two)
+    assert registry.predecessor(BREAST) == one
+    registry.prove(BREAST, one)  # a worker that is late
+    assert registry.predecessor(BREAST) == one
+    for _ in range(2):  # two workers
+        registry.prove(BREAST, two)
+    assert registry.predecessor(BREAST) == ""
+    assert actions(registry) == [("promote", one), ("promote", two), ("proven", two)]
+    registry.promote(BREAST, one)
+    assert registry.predecessor(BREAST) == two
+
+
+def test_what_is_rolled_back_to_is_proven(registry: Registry, three: list[Bundle]) -> None:
+    for bundle in three:
+        registry.promote(BREAST, bundle.hash)
+    registry.rollback(BREAST)
+    assert registry.predecessor(BREAST) == ""
+
+
+def test_of_two_workers_that_give_a_release_up_one_rolls_back(registry: Registry, three: list[Bundle]) -> None:
+    one, two, three_ = (bundle.hash for bundle in three)
+    for bundle_hash in (one, two, three_):
+        registry.promote(BREAST, bundle_hash)
+    for _ in range(2):
+        assert registry.rollback(BREAST, of=three_, why="it calls everything V").hash == two
+    assert [(entry.action, entry.why) for entry in registry.history(BREAST)][3:] == [
+        ("rollback", "it calls everything V")
+    ]
+
+
+def test_a_release_given_up_under_a_newer_one_is_never_gone_back_to(registry: Registry, three: list[Bundle]) -> None:
+    one, two, three_ = (bundle.hash for bundle in three)
+    for bundle_hash in (one, two, three_):
+        registry.promote(BREAST, bundle_hash)
+    assert registry.rollback(BREAST, of=two, why="too slow").hash == three_
+    assert registry.predecessor(BREAST) == one
+    assert registry.rollback(BREAST, of=three_).hash == one
+    assert registry.journal_breaks(BREAST) == []
+
+
+def test_a_challenger_stands_until_it_is_withdrawn_or_promoted(registry: Registry, three: list[Bundle]) -> None:
+    one, two, three_ = (bundle.hash for bundle in three)
+    registry.promote(BREAST, one)
+    assert registry.challenger(BREAST) is None
+    registry.challenge(BREAST, two)
+    registry.challenge(BREAST, two)
+    challenger = registry.challenger(BREAST)
+    assert challenger is not None
+    assert challenger.hash == two
+    current = registry.current(BREAST)
+    assert current is not None
+    assert current.hash == one
+    registry.withdraw(BREAST, of=three_)
+    assert registry.challenger(BREAST) is not None
+    registry.withdraw(BREAST)
+    assert registry.challenger(BREAST) is None
+    registry.challenge(BREAST, three_)
+    registry.promote(BREAST, three_)
+    assert registry.challenger(BREAST) is None
+    assert [action for action, _ in actions(registry)] == ["promote", "challenge", "withdraw", "challenge", "promote"]

@@ -19,6 +19,7 @@ from trainer.journal import Outcome
 from trainer.metrics import TABLE as TRAINER_TABLE
 from vitals.conditions import Kind, Priority
 from vitals.errors import Reason
+from vitals.events import JUDGEMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "monitoring"
@@ -35,6 +36,8 @@ WORDS: dict[str, frozenset[str]] = {
     "half": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "stream": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "rung": frozenset({"tensorrt", "onnx-cuda", "onnx-cpu", "rules"}),
+    "judged": frozenset(JUDGEMENTS),
+    "scope": frozenset({"bed", "ward"}),
     "job": frozenset({"worker", "self-test", "strips", "trainer"}),
     "ended": frozenset(Outcome),
 }
@@ -75,7 +78,7 @@ def test_promtool_accepts_the_scrape_configuration_and_its_rules() -> None:
 
 def test_every_rule_fires_where_it_should_and_stays_quiet_where_it_should() -> None:
     said = said_by("promtool", "test", "rules", *TEST_FILES)
-    assert said.count("SUCCESS") == len(TEST_FILES) == 7
+    assert said.count("SUCCESS") == len(TEST_FILES) == 9
 
 
 def test_promtool_finds_a_rule_that_does_not_do_what_its_test_says(tmp_path: Path) -> None:

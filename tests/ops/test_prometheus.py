@@ -29,7 +29,7 @@ from tests.support.kept import keep_run
 from tests.support.monitors import Served, alertmanager, prometheus
 from tests.support.receivers import HttpReceiver, Post, until
 from tests.support.topics import read_all
-from tests.support.ward import image, reading
+from tests.support.ward import image, judgement, reading
 from tests.support.workers import WorkerProcess, environment_of
 from trainer.config import TRAINED_TASKS
 from trainer.metrics import registry_of
@@ -175,6 +175,7 @@ def test_a_tachycardia_is_in_alertmanager_within_five_seconds_and_every_panel_sh
                 sender.send(reading("bed-1", now_us, 110.0))
                 sender.send(reading("bed-1", now_us, 110.0))
                 sender.send(image("bed-1", now_us, seed=n))
+                sender.send(judgement("bed-1", Condition.VENTRICULAR_TACHYCARDIA, now_us))
                 return not site.panels_without_data()
 
             try:

@@ -8,9 +8,8 @@ from vitals.findings import Task
 
 
 @pytest.fixture(scope="module")
-def slot(tmp_path_factory: pytest.TempPathFactory) -> ModelSlot:
-    """The shipped beat model, serving."""
+def slots(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, ModelSlot]:
+    """The shipped models, serving."""
     slots = open_slots(lambda news: None)
     begin_serving(Registry.seeded(tmp_path_factory.mktemp("registry"), SHIPPED_BUNDLES), slots)
-    slots[Task.ECG_BEAT].between_batches()
-    return slots[Task.ECG_BEAT]
+    return slots

@@ -49,6 +49,7 @@ _LOOKS: dict[Task, list[tuple[dict[str, float | None], Verdict]]] = {
     ],
     Task.PNEUMONIA: [({"p_pneumonia": 0.9, "p_normal": 0.1}, Verdict.GOOD), ({"p_pneumonia": 0.1}, Verdict.GOOD)],
     Task.BREAST: [({"p_malignant": 0.9, "p_benign": 0.1}, Verdict.GOOD), ({}, Verdict.WRONG_INPUT)],
+    Task.ECG_AF: [({"p_af": 0.9, "p_normal": 0.1}, Verdict.GOOD), ({"p_af": 0.1}, Verdict.GOOD)],
 }
 
 

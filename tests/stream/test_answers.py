@@ -42,7 +42,7 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> dict[Topic, Half]:
     told = Observing(max_patients=100, clock_ahead_us=2**61, archive_share=0.0)
     pictures = {task: slots[task] for task in (Task.PNEUMONIA, Task.BREAST)}
     return {
-        Topic.ECG: ObserveEcg(slots[Task.ECG_BEAT], told),
+        Topic.ECG: ObserveEcg(slots, told),
         Topic.GLUCOSE: ObserveGlucose(slots[Task.GLUCOSE], told),
         Topic.IMAGING: ObserveImaging(pictures, ImageStore(()), told),
     }

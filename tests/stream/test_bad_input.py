@@ -32,13 +32,14 @@ def _halves() -> dict[Topic, Half]:
         task: ModelSlot(task, window, lambda _: None)
         for task, window in (
             (Task.ECG_BEAT, ecg.BEAT_SPEC),
+            (Task.ECG_AF, ecg.RECENT_SPEC),
             (Task.GLUCOSE, glucose.SPEC),
             (Task.PNEUMONIA, image_windows.SPEC),
             (Task.BREAST, image_windows.SPEC),
         )
     }
     return {
-        Topic.ECG: ObserveEcg(slots[Task.ECG_BEAT], told),
+        Topic.ECG: ObserveEcg(slots, told),
         Topic.GLUCOSE: ObserveGlucose(slots[Task.GLUCOSE], told),
         Topic.IMAGING: ObserveImaging(
             {task: slots[task] for task in (Task.PNEUMONIA, Task.BREAST)}, ImageStore(("https://pacs.example/",)), told

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
+from bench.swaps import sibling
 from models.registry import Registry
 from stream import audit, explain
 from stream.checkpoint import Owners
@@ -25,7 +26,6 @@ from stream.observing import ObserveEcg, ObserveGlucose, ObserveImaging, Observi
 from stream.replay import Sender
 from stream.topics import Topic
 from tests.support.bad_input import bad_inputs
-from tests.support.bundles import made_bundle
 from tests.support.findings import by_identity, decoded
 from tests.support.topics import read_all
 from tests.support.ward import heart, r_peaks_s, reading, ward
@@ -192,13 +192,14 @@ def test_a_release_is_swapped_in_under_load_and_nothing_is_lost(kafka_topics: st
     registry = Registry.seeded(tmp_path / "registry", SHIPPED_BUNDLES)
     before = registry.current(Task.GLUCOSE)
     assert before is not None
-    after = registry.add(made_bundle(Task.GLUCOSE, tmp_path / "made", seed=5).folder)
+    after = registry.add(sibling(before, tmp_path / "made"))
     readings = [
         reading(f"person-{p}", start_us + i * 60 * US_PER_S, 100 + (i * 7 + p) % 60)
         for i in range(60)
         for p in range(20)
     ]
-    with WorkerProcess(kafka_topics, tmp_path) as worker, closing(Sender(kafka_topics)) as sender:
+    stay = {"model_shadow_s": "1", "model_probation_s": "1"}
+    with WorkerProcess(kafka_topics, tmp_path, **stay) as worker, closing(Sender(kafka_topics)) as sender:
         swapped = False
         for n, due in enumerate(readings):
             sender.send(due)
@@ -281,7 +282,7 @@ def _undisturbed(kafka: str) -> dict[tuple[str, str, str, int], bytes]:
     begin_serving(Registry(SHIPPED_BUNDLES), slots)
     told = Observing(max_patients=1000, clock_ahead_us=2**61, archive_share=0.0)
     halves = {
-        Topic.ECG: ObserveEcg(slots[Task.ECG_BEAT], told),
+        Topic.ECG: ObserveEcg(slots, told),
         Topic.GLUCOSE: ObserveGlucose(slots[Task.GLUCOSE], told),
         Topic.IMAGING: ObserveImaging(slots, ImageStore(()), told),
     }

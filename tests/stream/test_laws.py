@@ -82,8 +82,8 @@ def by_the_second() -> list[EcgBundle]:
 
 
 @pytest.fixture(scope="module")
-def expected(slot: ModelSlot) -> dict[tuple[str, str, str, int], bytes]:
-    products = ObserveEcg(slot, TOLD).process(records(by_the_second()), Owners(0))
+def expected(slots: dict[Task, ModelSlot]) -> dict[tuple[str, str, str, int], bytes]:
+    products = ObserveEcg(slots, TOLD).process(records(by_the_second()), Owners(0))
     found = by_identity(findings([products]), leave_out=ARRIVAL)
     tasks = Counter(task for _, task, _, _ in found)
     assert tasks[Task.ECG_BEAT.value] >= 25
@@ -92,8 +92,8 @@ def expected(slot: ModelSlot) -> dict[tuple[str, str, str, int], bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(slot: ModelSlot) -> tuple[dict[tuple[str, int], object], list[object]]:
-    half, owners = ObserveEcg(slot, TOLD), Owners(0)
+def undisturbed(slots: dict[Task, ModelSlot]) -> tuple[dict[tuple[str, int], object], list[object]]:
+    half, owners = ObserveEcg(slots, TOLD), Owners(0)
     risks, steps = decisions([half.process([record], owners) for record in records(by_the_second())])
     assert len(risks) >= 2 * len(BEDS)
     assert Condition.ASYSTOLE in {step.condition for step in steps}
@@ -103,7 +103,10 @@ def undisturbed(slot: ModelSlot) -> tuple[dict[tuple[str, int], object], list[ob
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_any_cutting_and_bundling_gives_the_same_findings_risks_and_alarms(
-    data: st.DataObject, slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes], undisturbed: object
+    data: st.DataObject,
+    slots: dict[Task, ModelSlot],
+    expected: dict[tuple[str, str, str, int], bytes],
+    undisturbed: object,
 ) -> None:
     total = round(SECONDS * RATE_HZ)
     cuts = {name: sorted({0, total, *data.draw(st.lists(st.integers(1, total - 1), max_size=12))}) for name in BEDS}
@@ -113,7 +116,7 @@ def test_any_cutting_and_bundling_gives_the_same_findings_risks_and_alarms(
         waiting = sorted(name for name, queue in queues.items() if queue)
         chosen = data.draw(st.lists(st.sampled_from(waiting), min_size=1, unique=True))
         bundles.append(bundle([(name, *queues[name].pop(0)) for name in chosen]))
-    half, owners, products = ObserveEcg(slot, TOLD), Owners(0), []
+    half, owners, products = ObserveEcg(slots, TOLD), Owners(0), []
     pending = records(bundles)
     while pending:
         n = data.draw(st.integers(1, len(pending)))
@@ -129,15 +132,15 @@ def test_any_cutting_and_bundling_gives_the_same_findings_risks_and_alarms(
 
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_a_restart_from_a_checkpoint_gives_the_same_findings(
-    after: int, slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes]
+    after: int, slots: dict[Task, ModelSlot], expected: dict[tuple[str, str, str, int], bytes]
 ) -> None:
     everything = records(by_the_second())
-    first, owners = ObserveEcg(slot, TOLD), Owners(0)
+    first, owners = ObserveEcg(slots, TOLD), Owners(0)
     products = [first.process(everything[:after], owners)]
     saved = Checkpoint(
         owner="ecg/0/g", partition=0, offsets={Topic.ECG.value: after - 1}, state=first.snapshot("ecg/0/g")
     )
-    second = ObserveEcg(slot, TOLD)
+    second = ObserveEcg(slots, TOLD)
     second.restore(saved)
     owners = Owners(0)
     owners.restored(saved)
@@ -147,30 +150,30 @@ def test_a_restart_from_a_checkpoint_gives_the_same_findings(
 
 
 def test_a_second_copy_of_a_record_is_dropped_as_duplicate(
-    slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes]
+    slots: dict[Task, ModelSlot], expected: dict[tuple[str, str, str, int], bytes]
 ) -> None:
     doubled = [b for b in by_the_second() for _ in range(2)]
-    products = ObserveEcg(slot, TOLD).process(records(doubled), Owners(0))
+    products = ObserveEcg(slots, TOLD).process(records(doubled), Owners(0))
     assert by_identity(findings([products]), leave_out=ARRIVAL) == expected
     assert products.refused[Reason.DUPLICATE] == len(BEDS) * SECONDS
     assert products.scored + products.refused.total() + (products.waiting or 0) == 2 * len(BEDS) * SECONDS
 
 
-def test_a_lost_chunk_cuts_the_window_and_is_counted(slot: ModelSlot) -> None:
+def test_a_lost_chunk_cuts_the_window_and_is_counted(slots: dict[Task, ModelSlot]) -> None:
     holed = [b for s, b in enumerate(by_the_second()) if s != 5]
-    products = ObserveEcg(slot, TOLD).process(records(holed), Owners(0))
+    products = ObserveEcg(slots, TOLD).process(records(holed), Owners(0))
     assert products.scored + products.refused.total() + (products.waiting or 0) == len(BEDS) * (SECONDS - 1)
 
 
-def test_a_patient_beyond_capacity_is_counted_and_the_others_are_scored(slot: ModelSlot) -> None:
+def test_a_patient_beyond_capacity_is_counted_and_the_others_are_scored(slots: dict[Task, ModelSlot]) -> None:
     small = Observing(max_patients=2, clock_ahead_us=2**61, archive_share=0.0)
-    products = ObserveEcg(slot, small).process(records(by_the_second()), Owners(0))
+    products = ObserveEcg(slots, small).process(records(by_the_second()), Owners(0))
     assert products.refused[Reason.CAPACITY] == SECONDS
     assert {batch.patients[r] for batch in findings([products]) for r in batch.row} == {"bed-0", "bed-1"}
 
 
 def test_noise_instead_of_a_heart_changes_nothing_for_its_neighbours(
-    slot: ModelSlot, expected: dict[tuple[str, str, str, int], bytes]
+    slots: dict[Task, ModelSlot], expected: dict[tuple[str, str, str, int], bytes]
 ) -> None:
     rng = np.random.default_rng(0)
     with_noise = []
@@ -189,7 +192,7 @@ def test_noise_instead_of_a_heart_changes_nothing_for_its_neighbours(
                 samples=quiet.samples + extra.tobytes(),
             )
         )
-    products = ObserveEcg(slot, TOLD).process(records(with_noise), Owners(0))
+    products = ObserveEcg(slots, TOLD).process(records(with_noise), Owners(0))
     found = by_identity(findings([products]), leave_out=ARRIVAL)
     assert {k: v for k, v in found.items() if k[0] != "noise"} == expected
 

@@ -45,6 +45,10 @@ def slot(task: Task, spec: str) -> ModelSlot:
     return ModelSlot(task, spec, lambda _: None)
 
 
+def ecg_slots() -> dict[Task, ModelSlot]:
+    return {Task.ECG_BEAT: slot(Task.ECG_BEAT, ecg.BEAT_SPEC), Task.ECG_AF: slot(Task.ECG_AF, ecg.RECENT_SPEC)}
+
+
 def chunk(
     second: float,
     *,
@@ -77,7 +81,7 @@ def chunk(
 class Corridor:
     """Both halves behind one another, a record at a time, as if it arrived when its last sample had been taken."""
 
-    observe: Half = field(default_factory=lambda: ObserveEcg(slot(Task.ECG_BEAT, ecg.BEAT_SPEC), TOLD))
+    observe: Half = field(default_factory=lambda: ObserveEcg(ecg_slots(), TOLD))
     decide: Decide = field(default_factory=Decide)
     refused: Counter[Reason] = field(default_factory=Counter)
     decided: Counter[Taken] = field(default_factory=Counter)
@@ -252,7 +256,8 @@ def test_a_patient_sent_by_two_gateways_is_decided_from_the_first_and_the_bed_sa
     assert ward.decided[Taken.DECIDED] == alone.decided[Taken.DECIDED]
     assert (
         ward.decided[Taken.OTHER_SOURCE]
-        == len(ward.ends(Task.ECG_BEAT)) + len(ward.ends(Task.ECG_RHYTHM)) - (alone.decided[Taken.DECIDED])
+        == sum(len(ward.ends(task)) for task in (Task.ECG_BEAT, Task.ECG_RHYTHM, Task.ECG_AF))
+        - alone.decided[Taken.DECIDED]
     )
     assert ward.clinical() == alone.clinical()
     assert ward.course(C.ECG_TWO_MONITORS) == [E.RAISED]

@@ -98,12 +98,14 @@ def test_it_waits_longer_each_time_that_taking_back_was_too_early() -> None:
 
 
 @pytest.mark.parametrize("relief", [Relief(0.5), Relief(1.0), Relief(1.0, 0.5)])
-def test_every_chunk_has_an_end_and_every_finding_says_who_made_it(relief: Relief, slot: ModelSlot) -> None:
+def test_every_chunk_has_an_end_and_every_finding_says_who_made_it(
+    relief: Relief, slots: dict[Task, ModelSlot]
+) -> None:
     told = Observing(max_patients=100, clock_ahead_us=2**61, archive_share=0.0)
     messages = [due for due in ward(START_US, 12) if due.topic is Topic.ECG]
     records = [Record(Topic.ECG.value, 0, i, START_US // 1000, due.key, due.value) for i, due in enumerate(messages)]
-    everything = ObserveEcg(slot, told).process(records, Owners(0))
-    relieved = ObserveEcg(slot, replace(told, relief=lambda oldest_ms: relief)).process(records, Owners(0))
+    everything = ObserveEcg(slots, told).process(records, Owners(0))
+    relieved = ObserveEcg(slots, replace(told, relief=lambda oldest_ms: relief)).process(records, Owners(0))
     chunks = sum(due.events for due in messages)
     assert relieved.scored + relieved.refused.total() + (relieved.waiting or 0) == chunks
     assert everything.refused[Reason.OVERLOAD] == 0

@@ -56,10 +56,10 @@ def test_each_partition_has_a_patient_of_its_own_on_both_sides() -> None:
     assert sorted(crc32(due.key) % PARTITIONS for due in first) == list(range(PARTITIONS))
 
 
-def test_their_alarm_comes_and_goes_once_a_minute_and_no_other(slot: ModelSlot) -> None:
+def test_their_alarm_comes_and_goes_once_a_minute_and_no_other(slots: dict[Task, ModelSlot]) -> None:
     minute = recording()
     five = dataclasses.replace(minute, samples=np.tile(minute.samples, 5))
-    told = [step for _, decided in watched_ecg(five, slot) for step in decided.transitions]
+    told = [step for _, decided in watched_ecg(five, slots) for step in decided.transitions]
     assert Counter((step.condition, step.event) for step in told) == {
         (CONDITION, AlertEvent.RAISED): 5,
         (CONDITION, AlertEvent.CLEARED): 4,
@@ -98,8 +98,8 @@ def test_no_board_shows_them() -> None:
 
 
 @pytest.mark.parametrize(("patient", "archived"), [("somebody", True), (NOBODY, False)])
-def test_nothing_is_learnt_from_them(patient: str, archived: bool, slot: ModelSlot) -> None:
-    half = ObserveEcg(slot, Observing(max_patients=10, clock_ahead_us=2**61, archive_share=1.0))
+def test_nothing_is_learnt_from_them(patient: str, archived: bool, slots: dict[Task, ModelSlot]) -> None:
+    half = ObserveEcg(slots, Observing(max_patients=10, clock_ahead_us=2**61, archive_share=1.0))
     sent = islice(bundles("gateway", [Bed(patient, recording())], Pace(EARLIEST_US, 1e9)), 12)
     values = [due.value for due in sent]
     records = [Record(Topic.ECG.value, 0, n, 0, None, value) for n, value in enumerate(values)]

@@ -8,7 +8,8 @@ from stream.gateways.schedule import Due, Pace
 from stream.gateways.wfdb import Bed, Recording, bundles, quantised
 from stream.topics import Topic
 from vitals import codec
-from vitals.events import GlucoseReading, ImagingEvent
+from vitals.conditions import Condition
+from vitals.events import GlucoseReading, ImagingEvent, Label
 from vitals.units import S_PER_MIN, US_PER_S
 
 RATE_HZ = 360.0
@@ -71,3 +72,17 @@ def image(patient: str, time_us: int, seed: int = 0) -> Due:
         columns=28,
     )
     return Due(0.0, Topic.IMAGING, patient.encode(), codec.encode(event), 1)
+
+
+def judgement(patient: str, condition: Condition, when_us: int, worth: str = "true") -> Due:
+    """What a nurse says of an alarm."""
+    label = Label(
+        patient=patient,
+        task=condition.value,
+        end_us=when_us,
+        value=worth,
+        who="Ann (nurse)",
+        when_us=when_us,
+        alert_id="0123456789abcdef",
+    )
+    return Due(0.0, Topic.LABELS, patient.encode(), codec.encode(label), 1)

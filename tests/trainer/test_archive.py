@@ -15,7 +15,7 @@ from kafka import KafkaProducer
 from models.registry import Registry
 from tests.support.topics import read_all
 from tests.trainer.synthetic import breast_set
-from trainer.config import LABELS_TOPIC, RELEASES_TOPIC, WINDOWS_TOPIC, Places, recipe
+from trainer.config import LABELS_TOPIC, WINDOWS_TOPIC, Places, recipe
 from trainer.corpus.archive import Archive, ArchivedWindow, archive, join
 from trainer.corpus.log import records
 from trainer.cycle import cycle
@@ -29,7 +29,7 @@ from vitals.clock import ManualClock
 from vitals.codec import decode, encode
 from vitals.conditions import Condition
 from vitals.errors import Fault
-from vitals.events import Label, ModelRelease, Tensor, WindowArchive
+from vitals.events import RELEASES_TOPIC, Label, ModelRelease, Tensor, WindowArchive
 from vitals.findings import Task
 
 NOW_US = 1_800_000_000_000_000

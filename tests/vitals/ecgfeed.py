@@ -24,7 +24,9 @@ class Seen:
         return np.concatenate([getattr(getattr(step, kind), name) for step in self.steps])
 
     def bits(self) -> dict[str, bytes]:
-        names = [(kind, name) for kind in ("beats", "rhythm") for name in getattr(self.steps[0], kind).__slots__]
+        names = [
+            (kind, name) for kind in ("beats", "rhythm", "recent") for name in getattr(self.steps[0], kind).__slots__
+        ]
         return {f"{k}.{n}": self.column(k, n).tobytes() for k, n in names if n not in NOT_COMPARED}
 
     def total(self, name: str) -> int:

@@ -73,12 +73,14 @@ CASES = [
     Case(C.GLUCOSE_RISING_FAST, GLUCOSE, "trend_mg_dl_min", just_below(3), 3, 2, just_below(2), 0, 0, 300),
     Case(C.PNEUMONIA_SUSPECTED, Task.PNEUMONIA, "p_pneumonia", just_below(0.5), 0.5, 0.5, just_below(0.5), 0, 0, 3600),
     Case(C.BREAST_MALIGNANCY_SUSPECTED, Task.BREAST, "p_malignant", just_below(0.5), 0.5, 0.5, 0.49, 0, 0, 3600),
+    Case(C.ATRIAL_FIBRILLATION, Task.ECG_AF, "p_af", just_below(0.5), 0.5, 0.3, just_below(0.3), 30, 60, 30),
 ]
 CALM: dict[Task, dict[str, float | None]] = {
     RHYTHM: CALM_RHYTHM,
     GLUCOSE: {"glucose_mg_dl": 141.0, "trend_mg_dl_min": 0.0} | forecast(),
     Task.PNEUMONIA: {},
     Task.BREAST: {},
+    Task.ECG_AF: {},
 }
 
 

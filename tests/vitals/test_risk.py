@@ -61,8 +61,9 @@ def moved(p: float, logits: float) -> float:
 
 def test_the_streams_are_joined_by_noisy_or() -> None:
     risk = fused(
-        at(100), ecg_rhythm=(0.1, 0), ecg_beat=(0.02, 0), glucose=(0.2, 0), pneumonia=(0.05, 0), breast=(0.0, 0)
-    )
+        at(100), ecg_rhythm=(0.1, 0), ecg_beat=(0.02, 0), glucose=(0.2, 0), pneumonia=(0.05, 0), breast=(0.0, 0),
+        ecg_af=(0.0, 0),
+    )  # fmt: skip
     assert risk["probability"] == pytest.approx(1 - 0.9 * 0.98 * 0.8 * 0.95)
     assert Band(risk["band"]) is Band.HIGH
     assert set(risk["state"].tolist()) == {InputState.FRESH}
@@ -77,7 +78,7 @@ def test_a_missing_input_is_stated_and_widens_the_interval_but_moves_nothing() -
     assert risk["upper"] == pytest.approx(1 - (1 - moved(0.1, HALF_WIDTH[k])) * absent)
     states = dict(zip(TASKS, risk["state"].tolist(), strict=True))
     assert states == dict.fromkeys(TASKS, InputState.MISSING) | {Task.ECG_RHYTHM: InputState.FRESH}
-    assert np.isnan(risk["age_s"]).sum() == 4
+    assert np.isnan(risk["age_s"]).sum() == len(TASKS) - 1
 
 
 def test_a_stale_input_is_used_stated_and_widens_the_interval() -> None:
@@ -106,7 +107,7 @@ def test_without_a_vital_sign_the_risk_is_withheld(said: dict[str, tuple[float, 
     assert np.isnan([risk["probability"], risk["lower"], risk["upper"]]).all()
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 2e7)), min_size=5, max_size=5))
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 2e7)), min_size=len(TASKS), max_size=len(TASKS)))
 def test_the_probability_lies_in_its_interval_and_the_interval_between_0_and_1(said: list[tuple[float, float]]) -> None:
     risk = fused(at(3e7), **{task.name.lower(): pair for task, pair in zip(TASKS, said, strict=True)})
     if risk["band"] != Band.WITHHELD:
@@ -239,6 +240,7 @@ def test_a_risk_names_the_findings_and_models_it_rests_on() -> None:
         Task.GLUCOSE: (at(10), "glucose-b"),
         Task.PNEUMONIA: (at(20), "chest-a"),
         Task.BREAST: (0, None),
+        Task.ECG_AF: (0, None),
     }
 
 

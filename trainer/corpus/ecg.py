@@ -6,6 +6,7 @@ Only the records below are read, whatever else lies in the folder: the other hal
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ START_US: Final = EARLIEST_US
 
 NOT_MEASURED: Final = np.int16(-32768)
 _UV_PER_MV: Final = 1000.0
+_OLDEST: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class EcgRecord:
 
     ``samples``: int16[leads, n] at ``rate_hz``, microvolts over ``gain_uv``, -32768 where nothing was measured.
     ``beat_us``: int64[m], event time of every annotation, ascending; ``symbol``: its letter in the WFDB alphabet.
+    ``traits``: what is known of the person and the device, as in ``PersonExamples``.
     """
 
     person: str
@@ -46,6 +49,7 @@ class EcgRecord:
     gain_uv: float
     beat_us: npt.NDArray[np.int64]
     symbol: tuple[str, ...]
+    traits: str = ""
 
 
 def records(data: Path) -> Iterator[EcgRecord]:
@@ -69,4 +73,17 @@ def record(path: Path, person: str) -> EcgRecord:
         scaled = np.rint((raw - signal.baseline[lead]) * (signal.adc_gain[0] / signal.adc_gain[lead]))
         leads.append(np.where(missing, NOT_MEASURED, np.clip(scaled, -32767, 32767)).astype(np.int16))
     beat_us = START_US + np.rint(annotation.sample * (US_PER_S / signal.fs)).astype(np.int64)
-    return EcgRecord(person, float(signal.fs), np.stack(leads), gain_uv, beat_us, tuple(annotation.symbol))
+    traits = ";".join((*_age_and_sex(signal.comments), f"lead={signal.sig_name[0]}"))
+    return EcgRecord(person, float(signal.fs), np.stack(leads), gain_uv, beat_us, tuple(annotation.symbol), traits)
+
+
+def _age_and_sex(comments: list[str]) -> list[str]:
+    """From the header's first comment as MIT-BIH writes it: ``69 M 1085 1629 x1``, -1 for an age that is not known."""
+    found = re.match(r"(-?\d+) ([MF])\b", comments[0]) if comments else None
+    if found is None:
+        return []
+    sex = f"sex={found[2].lower()}"
+    if int(found[1]) < 0:
+        return [sex]
+    decade = min(int(found[1]) // 10 * 10, _OLDEST)
+    return [f"age={decade}{'+' if decade == _OLDEST else f'-{decade + 9}'}", sex]

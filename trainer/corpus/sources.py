@@ -10,13 +10,14 @@ from typing import Final
 
 import msgspec
 
-from trainer.corpus import ecg, glucose, imaging
+from trainer.corpus import clips, ecg, glucose, imaging
 from vitals.findings import Task
 
 NOT_STATED: Final = "not stated"
 
 LICENCES: Final[tuple[tuple[str, str], ...]] = (
     (f"{ecg.FOLDER}/*", "ODC-By 1.0"),
+    (f"{clips.FOLDER}/*", "ODC-By 1.0"),
     (f"{glucose.BENCH_FOLDER}/raw_data/iglu*", "GPL-2"),
     (f"{glucose.BENCH_FOLDER}/raw_data/colas*", "CC BY 4.0"),
     (f"{glucose.BENCH_FOLDER}/raw_data/dubosson*", "CC BY-SA 4.0"),
@@ -54,6 +55,9 @@ def _files(task: Task, data: Path) -> Iterator[Path]:
     if task is Task.ECG_BEAT:
         for record in ecg.RECORDS:
             yield from (data / ecg.FOLDER).glob(f"{record}.[hda][eat][atr]")
+    elif task is Task.ECG_AF:
+        yield from (data / clips.FOLDER).glob("*.[hdm][eaa][at]")
+        yield from (data / clips.FOLDER).glob(clips.REFERENCE)
     elif task is Task.GLUCOSE:
         yield from (data / glucose.BENCH_FOLDER / "raw_data").glob("*.csv*")
         yield from (data / glucose.COLLECTION_FOLDER).glob("*/*-from-Glucose-ML.zip")

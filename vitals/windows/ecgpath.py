@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from vitals import fibrillation, qrs, quality, rhythm, runs, signal, units, usual
+from vitals import fibrillation, qrs, quality, recentbeats, rhythm, runs, signal, units, usual
+from vitals.drift import evidence, mains, shape
 from vitals.findings import BEAT_AFTER_R_US, Verdict
 from vitals.kernels import kernel
 from vitals.signal import GRID_US, LEADS, MASK, RATE_HZ, RING
@@ -17,8 +18,11 @@ _ALONE: Final = _ALONE_US // GRID_US
 """A beat that is not followed by another is given out so long after its R peak."""
 _KEEP_LEVELS_US: Final = 60 * units.US_PER_S
 _NEVER: Final = np.iinfo(np.int64).max
+_GOOD: Final = int(Verdict.GOOD)
 _TOO_SHORT: Final = int(Verdict.TOO_SHORT)
 _GAP: Final = int(Verdict.GAP)
+_POOR: Final = int(Verdict.POOR)
+_NOISY: Final = int(Verdict.NOISY)
 _UNSEEN: Final = signal.MISSING | signal.STUCK | signal.RAILED
 _HOLE: Final = RATE_HZ // 2
 """After a longer hole nobody can say how long there has been no beat."""
@@ -30,6 +34,10 @@ STATE: Final = np.dtype(
         *qrs.FIELDS,
         *rhythm.FIELDS,
         *usual.FIELDS,
+        *recentbeats.FIELDS,
+        *evidence.FIELDS,
+        *shape.FIELDS,
+        *mains.FIELDS,
         ("blind", np.int64),  # grid samples of this run in which no lead saw the heart
         ("blind_for", np.int64),  # of them, those without a break up to now
         ("seen_from", np.int64),  # since when the heart has been seen, but for short holes
@@ -74,19 +82,37 @@ RHYTHM: Final = np.dtype(
         ("rate_of_5_bpm", np.float32),
         ("rate_of_17_bpm", np.float32),
         ("verdict", np.uint8),
+        ("drift", np.int8),
+        ("drift_began", np.bool_),
+        ("drift_from_us", np.int64),
+        ("drift_size", np.float32),
     ],
     align=True,
 )
+RECENT: Final = np.dtype(
+    [
+        ("chunk", np.int32),
+        ("row", np.int32),
+        ("end_us", np.int64),
+        ("known_us", np.int64),
+        ("beats", np.float32, (recentbeats.BEATS, len(recentbeats.FEATURES))),
+        ("context", np.float32, (len(recentbeats.CONTEXT),)),
+        ("verdict", np.uint8),
+    ],
+    align=True,
+)
+RECENT_EVERY_S: Final = 30
+_RECENT_LEAST_S: Final = 20
 
 
 @kernel
 def advance(
-    table, rows, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
-    outcome, scored, cut, beats, rhythms, chunk, offset, n_rhythms,
+    table, rows, phase, start_us, rate_hz, n_leads, gain_uv, n_samples, samples,
+    outcome, scored, cut, beats, rhythms, recents, chunk, offset, n_rhythms, n_recents,
 ):  # fmt: skip
     """Chunks from ``chunk`` on, whose samples begin at ``offset``, until all are done or ``beats`` might not hold more.
 
-    Returns (next chunk, its offset, beats written, rhythm windows written).
+    Returns (next chunk, its offset, beats written, rhythm windows written, windows of recent beats written).
     """
     room = signal.make_room()
     nothing = np.full(8 * signal.BLOCK, signal.NOT_MEASURED, np.int16)
@@ -105,36 +131,32 @@ def advance(
             gain_mv = gain_uv[chunk] * 1e-3
             while fill > 0:
                 n = min(fill, signal.block_samples(state))
-                n_beats, n_rhythms = _block(
-                    state,
-                    nothing,
-                    0,
-                    0,
-                    n,
-                    gain_mv,
-                    room,
-                    chunk,
-                    rows[chunk],
-                    scored,
-                    beats,
-                    n_beats,
-                    rhythms,
-                    n_rhythms,
-                )
+                n_beats, n_rhythms, n_recents = _block(
+                    state, nothing, 0, 0, n, gain_mv, room, chunk, rows[chunk], phase[chunk], scored,
+                    beats, n_beats, rhythms, n_rhythms, recents, n_recents,
+                )  # fmt: skip
                 fill -= n
             first_second = runs.frontier_us(state) // units.US_PER_S
             state.waiting[1 if first_second > state.second else 0] += 1
             done = skip
             while done < count:
                 n = min(count - done, signal.block_samples(state))
-                n_beats, n_rhythms = _block(
-                    state, samples, offset + done, count, n, gain_mv, room,
-                    chunk, rows[chunk], scored, beats, n_beats, rhythms, n_rhythms,
+                n_beats, n_rhythms, n_recents = _block(
+                    state, samples, offset + done, count, n, gain_mv, room, chunk, rows[chunk], phase[chunk], scored,
+                    beats, n_beats, rhythms, n_rhythms, recents, n_recents,
                 )  # fmt: skip
                 done += n
         offset += np.int64(count) * n_leads[chunk]
         chunk += 1
-    return chunk, offset, n_beats, n_rhythms
+    return chunk, offset, n_beats, n_rhythms, n_recents
+
+
+@kernel
+def newest(table, rows, recents):
+    """The windows of recent beats that end now, of the patients in ``rows``."""
+    for i in range(len(rows)):
+        state = table[rows[i]]
+        recent(state, state.second * RATE_HZ, 0, rows[i], recents, i)
 
 
 @kernel
@@ -154,6 +176,9 @@ def most_beats(seconds):
 def _restart(state, start_us, rate_hz, n_leads):
     same = rate_hz == state.rate_hz and n_leads == state.n_leads
     ahead_us = start_us - runs.frontier_us(state)
+    if n_leads != state.n_leads:
+        shape.begin(state)
+        mains.begin(state)
     runs.begin(state, start_us, rate_hz, n_leads)
     signal.begin(state)
     if same and 0 <= ahead_us <= _KEEP_LEVELS_US and state.learnt:
@@ -164,6 +189,7 @@ def _restart(state, start_us, rate_hz, n_leads):
         rhythm.begin(state)
         state.qrs_uv[:] = np.nan
     rhythm.resume(state)
+    recentbeats.begin(state)
     state.blind = 0
     state.blind_for = 0
     state.seen_from = state.first_grid
@@ -175,7 +201,8 @@ def _restart(state, start_us, rate_hz, n_leads):
 
 @kernel
 def _block(
-    state, samples, first, stride, count, gain_mv, room, chunk, row, scored, beats, n_beats, rhythms, n_rhythms
+    state, samples, first, stride, count, gain_mv, room, chunk, row, phase, scored,
+    beats, n_beats, rhythms, n_rhythms, recents, n_recents,
 ):  # fmt: skip
     k = state.next_grid
     n = signal.to_grid(state, samples, first, stride, count, gain_mv, room)
@@ -209,7 +236,10 @@ def _block(
         state.known_us = known_us[done - 1]
         if k % RATE_HZ == 0:
             n_rhythms = _second(state, k, chunk, row, scored, rhythms, n_rhythms)
-    return n_beats, n_rhythms
+            recentbeats.note_second(state, rhythms[n_rhythms - 1].verdict, rhythms[n_rhythms - 1].vf_index)
+            if (k // RATE_HZ + phase) % RECENT_EVERY_S == 0:
+                n_recents = recent(state, k, chunk, row, recents, n_recents)
+    return n_beats, n_rhythms, n_recents
 
 
 @kernel
@@ -279,9 +309,25 @@ def _emit(state, chunk, row, known_us, beats, n_beats):
         beat.verdict = _TOO_SHORT
     else:
         beat.verdict = quality.best_verdict(state, first, SAMPLES, state.qrs_uv)
+    recentbeats.note_beat(state, r, beat)
+    if beat.verdict <= _POOR:
+        shape.take_beat(state, r, state.rr_pre_ms[at])
     state.emitted += 1
     _set_due(state)
     return n_beats + 1
+
+
+@kernel
+def recent(state, k, chunk, row, recents, n_recents):
+    """Give out the window of recent beats that ends before grid sample ``k``."""
+    window = recents[n_recents]
+    window.chunk = chunk
+    window.row = row
+    window.end_us = k * GRID_US
+    window.known_us = state.known_us
+    recentbeats.fill(state, k, window.beats, window.context)
+    window.verdict = _GOOD if state.n_recent_seconds >= _RECENT_LEAST_S else _TOO_SHORT
+    return n_recents + 1
 
 
 @kernel
@@ -302,6 +348,11 @@ def _second(state, k, chunk, row, scored, rhythms, n_rhythms):
     window.rate_of_17_bpm = rhythm.rate_of_bpm(state, k, rhythm.FAST_BEATS)
     first = max(k - RATE_HZ, state.first_grid)
     window.verdict = quality.best_verdict(state, first, k - first, state.qrs_uv) if k - first > RATE_HZ // 2 else _GAP
+    if window.verdict <= _NOISY and k - RATE_HZ >= state.first_grid:
+        mains.take_second(state, k)
+    window.drift, window.drift_began = evidence.next_notice(state)
+    window.drift_from_us = state.drift_from_us[max(0, window.drift)]
+    window.drift_size = state.drift_size[max(0, window.drift)]
     scored[chunk] += state.waiting[0]
     state.waiting[0] = state.waiting[1]
     state.waiting[1] = 0

@@ -11,6 +11,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vitals.drift import bias
+from vitals.drift.changes import Changes
+from vitals.events import DriftKind
 from vitals.findings import Verdict
 from vitals.kernels import kernel
 from vitals.rows import Rows, RowTable
@@ -48,6 +51,7 @@ class GlucoseStep:
     ``glucose``: float32[n, 48, 2], oldest first. Channel 0 is mg/dL / 100, linear between readings up to 20 min apart
     and 0 where unknown; channel 1 is 1 where a reading lies within 2.5 min, else 0.
     ``verdict``: uint8[n], GOOD, or TOO_SHORT where there is too little history for a forecast.
+    ``changes``: steps of a sensor's bias.
     """
 
     outcome: npt.NDArray[np.uint8]
@@ -56,10 +60,17 @@ class GlucoseStep:
     glucose: npt.NDArray[np.float32]
     trend_mg_dl_min: npt.NDArray[np.float32]
     verdict: npt.NDArray[np.uint8]
+    changes: Changes
 
 
 _STATE: Final = np.dtype(
-    [("count", np.int64), ("time_us", np.int64, (_KEPT,)), ("glucose_mg_dl", np.float32, (_KEPT,))], align=True
+    [
+        ("count", np.int64),
+        ("time_us", np.int64, (_KEPT,)),
+        ("glucose_mg_dl", np.float32, (_KEPT,)),
+        *bias.FIELDS,
+    ],
+    align=True,
 )
 
 
@@ -99,13 +110,24 @@ class GlucoseWindows:
         glucose = np.zeros((r, STEPS, 2), np.float32)
         trend = np.empty(r, np.float32)
         verdict = np.empty(r, np.uint8)
-        n = _advance(self._table.data, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict)
+        step = np.empty(r, bias.STEP)
+        n = _advance(self._table.data, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict, step)
         windows = windows[:n]
-        return GlucoseStep(outcome, windows, time_us[windows], glucose[:n], trend[:n], verdict[:n])
+        end_us = time_us[windows]
+        told = np.flatnonzero(step["said"][:n] != bias.NOTHING)
+        changes = Changes(
+            [DriftKind.BIAS] * len(told),
+            rows[windows[told]],
+            end_us[told],
+            step["said"][told] == bias.BEGAN,
+            step["from_us"][told],
+            step["size_mg_dl"][told],
+        )
+        return GlucoseStep(outcome, windows, end_us, glucose[:n], trend[:n], verdict[:n], changes)
 
 
 @kernel
-def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict):
+def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, trend, verdict, step):
     n = 0
     for i in range(len(rows)):
         state = table[rows[i]]
@@ -123,6 +145,9 @@ def _advance(table, rows, time_us, glucose_mg_dl, outcome, windows, glucose, tre
         for k in range(STEPS - _RECENT_STEPS, STEPS):
             known += glucose[n, k, 0] > 0.0
         verdict[n] = _GOOD if known >= _RECENT_KNOWN else _TOO_SHORT
+        step[n].said = bias.take_reading(state, _KEPT)
+        step[n].from_us = state.step_us
+        step[n].size_mg_dl = state.step_mg_dl
         n += 1
     return n
 

@@ -12,6 +12,7 @@ export const TASK = {
   glucose: "Glucose",
   pneumonia: "Chest X-ray",
   breast: "Breast ultrasound",
+  "ecg-af": "Recent beats",
 };
 
 export const TASK_SHORT = { pneumonia: "CXR", breast: "Breast US" };

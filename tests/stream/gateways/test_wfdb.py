@@ -11,7 +11,7 @@ import pytest
 import wfdb as files
 
 from stream.gateways.schedule import Due, Pace, in_order
-from stream.gateways.wfdb import NOT_MEASURED, Bed, Recording, bundles, quantised, read
+from stream.gateways.wfdb import NOT_MEASURED, Bed, Recording, bundles, quantised, read, read_before
 from vitals import codec
 from vitals.errors import Fault
 from vitals.events import EcgBundle
@@ -156,3 +156,19 @@ def test_real_records_lose_nothing(data_folder: Path, record: str, leads: int, r
     physical_mv = files.rdrecord(str(path)).p_signal[:, :leads].T
     got_mv = np.where(recording.samples == NOT_MEASURED, np.nan, recording.samples * recording.gain_uv / 1000)
     np.testing.assert_allclose(got_mv, physical_mv, atol=recording.gain_uv / 2000 + 1e-9)
+
+
+def test_of_the_time_before_a_moment_ecg_and_pulse_waves_are_read_and_nothing_later(tmp_path: Path) -> None:
+    digital = np.random.default_rng(3).integers(-2000, 2000, (1000, 4))
+    path = _write(
+        tmp_path, fs=250, units=["mV", "NU", "mmHg", "NU"], sig_name=["II", "PLETH", "ABP", "RESP"], d_signal=digital,
+        adc_gain=[200.0, 100.0, 10.0, 100.0], baseline=[0, 0, 0, 0],
+    )  # fmt: skip
+    recording, waves = read_before(path.with_suffix(".hea"), end_s=3.0, span_s=1.0)
+    np.testing.assert_array_equal(recording.samples, digital[500:750, :1].T)
+    assert [(wave.name, wave.rate_hz) for wave in waves] == [("PLETH", 250.0), ("ABP", 250.0)]
+    np.testing.assert_allclose(waves[1].values, digital[500:750, 2] / 10.0)
+    shorter, _ = read_before(path, end_s=300.0, span_s=60.0)
+    np.testing.assert_array_equal(shorter.samples, digital[:, :1].T)
+    with pytest.raises(Fault, match="no sample before 0 s"):
+        read_before(path, end_s=0.0, span_s=1.0)
