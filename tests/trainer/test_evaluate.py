@@ -13,10 +13,11 @@ from trainer import ec57
 from trainer.cases import pictures
 from trainer.config import SplitRecipe
 from trainer.corpus import ecg
-from trainer.dataset import Dataset, Examples, Side, assembled, freeze, thaw
+from trainer.dataset import Dataset, Examples, Side, assembled
 from trainer.evaluate import Evaluation, evaluation, site_of, without_draws
 from trainer.evidence import Material, material, shared
 from trainer.examples import PersonExamples
+from trainer.frozen import freeze, thaw
 from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, Task
 from vitals.windows.glucose import SCALE_MG_DL, STEPS
 
@@ -193,7 +194,7 @@ def test_traits_are_frozen_with_a_dataset_and_change_its_name(tmp_path: Path) ->
     made = of("sex=f")
     assert made.hash != of("").hash
     assert of("")[Side.TRAIN].traits == ()
-    back = thaw(freeze(made, tmp_path), Task.ECG_BEAT)
+    back = thaw(freeze(made, tmp_path, SplitRecipe(), [], now_us=7), Task.ECG_BEAT)
     assert set(back[Side.HELD_OUT].traits) == {"sex=f"}
     assert back[Side.TRAIN].of(np.array([0])).traits == made[Side.TRAIN].traits
 
