@@ -194,7 +194,7 @@ def test_traits_are_frozen_with_a_dataset_and_change_its_name(tmp_path: Path) ->
     made = of("sex=f")
     assert made.hash != of("").hash
     assert of("")[Side.TRAIN].traits == ()
-    back = thaw(freeze(made, tmp_path, SplitRecipe(), [], 0), Task.ECG_BEAT)
+    back = thaw(freeze(made, tmp_path, SplitRecipe(), [], now_us=7), Task.ECG_BEAT)
     assert set(back[Side.HELD_OUT].traits) == {"sex=f"}
     assert back[Side.TRAIN].of(np.array([0])).traits == made[Side.TRAIN].traits
 
