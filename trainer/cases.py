@@ -18,6 +18,7 @@ from trainer.examples import WARD
 from trainer.labels import CLASSES, limit_crossed
 from trainer.measures import CLARKE_ZONES, Floats
 from vitals.findings import FORECAST_HORIZONS_MIN, FORECAST_LIMITS, FORECAST_QUANTILES, Task
+from vitals.recentbeats import FEATURES
 from vitals.windows.glucose import SCALE_MG_DL
 
 CURVE_MIN: Final = 30
@@ -64,6 +65,10 @@ class Pictures(msgspec.Struct, frozen=True, kw_only=True):
     pr: dict[str, Curve]
     zones: list[list[float]]
     cases: list[Case]
+
+
+_SHOWN: Final[dict[Task, str]] = {Task.ECG_BEAT: "ecg_mv", Task.ECG_AF: "beats"}
+"""What of a window is drawn; of recent beats the intervals, in seconds."""
 
 
 def pictures(task: Task, columns: Floats, examples: Examples) -> Pictures:
@@ -123,7 +128,9 @@ def _worst_called(task: Task, p_nk: Floats, examples: Examples, public: npt.NDAr
     for one in kinds[np.argsort(-counted, kind="stable")]:
         of_kind = wrong[kind == one]
         rows += of_kind[np.argsort(-p_nk[of_kind].max(axis=1), kind="stable")][:_OF_A_KIND].tolist()
-    tensor = examples.inputs["ecg_mv" if task is Task.ECG_BEAT else "image"]
+    tensor = examples.inputs[_SHOWN.get(task, "image")]
+    if task is Task.ECG_AF:
+        tensor = tensor[:, None, :, FEATURES.index("rr_s")]
     return [
         Case(
             person=(person := examples.people[examples.person[row]]),

@@ -153,6 +153,7 @@ def test_every_trained_task_has_a_set_and_no_test_half_is_asked_for() -> None:
         Task.GLUCOSE,
         Task.PNEUMONIA,
         Task.BREAST,
+        Task.ECG_AF,
     }
     records = {Path(file.path).stem for remote in SETS for file in remote.files if file.path.startswith("mitdb/")}
     second_half = {"100", "103", "105", "111", "113", "117", "121", "123", "200", "202", "210", "212", "213", "214"}

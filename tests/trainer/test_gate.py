@@ -142,6 +142,9 @@ def test_without_a_champion_the_floors_still_stand(task: Task) -> None:
         (Task.GLUCOSE, {"rmse_60": 28.5}, "better than no change at 60 min"),
         (Task.GLUCOSE, {"coverage90_error": 0.08}, "intervals cover"),
         (Task.PNEUMONIA, {"auroc": 0.7}, "sees the disease"),
+        (Task.ECG_AF, {"macro_f1": 0.4}, "better than always one rhythm"),
+        (Task.ECG_AF, {"se_af": 0.4}, "finds fibrillation"),
+        (Task.ECG_AF, {"pp_af": 0.4}, "not a false alarm machine"),
     ],
 )
 def test_each_floor_refuses_without_a_champion(task: Task, changed: dict[str, Any], rule: str) -> None:
@@ -186,6 +189,9 @@ def test_each_floor_refuses_without_a_champion(task: Task, changed: dict[str, An
         (Task.PNEUMONIA, {"false_pneumonia_per_1000": 50.0}, "disease called no falser"),
         (Task.BREAST, {"ece": 0.19}, "calibration no worse"),
         (Task.BREAST, {"called_malignant": 0.5}, "calls move within bounds"),
+        (Task.ECG_AF, {"macro_f1": 0.65}, "rhythms together no worse"),
+        (Task.ECG_AF, {"se_af": 0.65}, "fibrillation found no worse"),
+        (Task.ECG_AF, {"false_af_per_1000": 70.0}, "fibrillation called no falser"),
     ],
 )
 def test_each_comparison_refuses_what_is_worse_than_the_champion(
