@@ -40,6 +40,7 @@ text-align: left; vertical-align: top } .failed { color: #b3261e; font-weight: 6
 _CHALLENGER, _CHAMPION, _IDEAL = "#1f6feb", "#8a939c", "#c9d1d9"
 _SIZE_INCHES: Final = (4.6, 3.4)
 _MOST_PEOPLE: Final = 40
+_ROW_INCHES: Final = 0.14
 _CASES_A_ROW: Final = 4
 _CASE_INCHES: Final = (3.2, 2.1)
 _CLASS_COLOURS: Final = ("#1f6feb", "#d1720f", "#b3261e", "#7d3fc4", "#1b6e3c")
@@ -80,7 +81,9 @@ def _section(run: Run) -> str:
             _plot("Precision and sensitivity", lambda f: _lines(f, run, "pr", "sensitivity", "precision")),
         ]
     if len(run.challenger.per_person) <= 2 * _MOST_PEOPLE and run.task in (Task.ECG_BEAT, Task.GLUCOSE):
-        plots.append(_plot("Per person", lambda f: _per_person(f, run)))
+        rows = min(len(run.challenger.per_person), _MOST_PEOPLE)
+        inches = (_SIZE_INCHES[0], max(_SIZE_INCHES[1], _ROW_INCHES * rows))
+        plots.append(_plot("Per person", lambda f: _per_person(f, run), inches))
     began = datetime.fromtimestamp(run.began_us / US_PER_S, UTC).strftime("%Y-%m-%d %H:%M UTC")
     ended = f"released as <code>{run.bundle[:12]}</code>" if run.bundle else "not released"
     sides = ", ".join(f"{html.escape(side)} {people} people / {n} windows" for side, (people, n) in run.sides.items())
