@@ -41,6 +41,7 @@ _EXCUSES: Final[dict[Condition, frozenset[What]]] = {
     _C.HEART_RATE_HIGH: frozenset({What.FAST, What.EXTREME_TACHYCARDIA, What.VT, What.VF}),
     _C.HEART_RATE_LOW: frozenset({What.SLOW, What.EXTREME_BRADYCARDIA, What.ASYSTOLE, What.VF}),
     _C.IRREGULAR_RHYTHM: frozenset({What.IRREGULAR}),
+    _C.ATRIAL_FIBRILLATION: frozenset({What.IRREGULAR}),
     _C.PVC_RUN: _RUNS,
     _C.PVC_FREQUENT: _RUNS | {What.PVCS},
     _C.GLUCOSE_LOW_PREDICTED: frozenset({What.LOW_AHEAD}),

@@ -62,6 +62,7 @@ class Truth:
 
 
 _RATES = frozenset({_C.ASYSTOLE, _C.EXTREME_TACHYCARDIA, _C.EXTREME_BRADYCARDIA, _C.HEART_RATE_HIGH, _C.HEART_RATE_LOW})
+_IRREGULAR = frozenset({_C.IRREGULAR_RHYTHM, _C.ATRIAL_FIBRILLATION})
 _BEATS = frozenset({_C.PVC_RUN, _C.PVC_FREQUENT, _C.VENTRICULAR_TACHYCARDIA})
 
 _BEAT_SYMBOLS = frozenset("NLRBAaJSVrFejnE/fQ")
@@ -84,7 +85,7 @@ def mitdb(path: Path, seconds: float) -> Truth:
     # a labelled VT of three beats is a run; what must be found is defined by its beats
     labelled = [Event(e.what, e.from_s, e.to_s, counts=e.what is not What.VT) for e in rhythms]
     events = (*labelled, *_of_rate([t for t, _ in beats], fibrillation), *_of_beats(beats))
-    return Truth(events, _RATES | _BEATS | {_C.VENTRICULAR_FIBRILLATION, _C.IRREGULAR_RHYTHM}, 0.0, seconds)
+    return Truth(events, _RATES | _BEATS | {_C.VENTRICULAR_FIBRILLATION, *_IRREGULAR}, 0.0, seconds)
 
 
 def vfdb(path: Path, seconds: float) -> Truth:
@@ -140,7 +141,7 @@ def cinc2017(label: str, seconds: float) -> Truth:
     if label != "N":
         return Truth()
     ventricular = {_C.VENTRICULAR_FIBRILLATION, _C.VENTRICULAR_TACHYCARDIA, _C.ASYSTOLE, _C.PVC_RUN}
-    return Truth((), frozenset(ventricular | {_C.IRREGULAR_RHYTHM}), 0.0, seconds)
+    return Truth((), frozenset(ventricular | _IRREGULAR), 0.0, seconds)
 
 
 def glucose(time_s: Sequence[float], mg_dl: Sequence[float]) -> Truth:
