@@ -36,7 +36,8 @@ from trainer.config import Places, places, recipe
 from trainer.cycle import said_by_bundle
 from trainer.dataset import Dataset, DatasetRefused, Side, assembled
 from trainer.evaluate import MAIN_MEASURE, evaluation
-from trainer.gate import Comparison, judged
+from trainer.evidence import evidence
+from trainer.gate import Candidate, Comparison, judged
 from trainer.gather import gathered
 from vitals.findings import Task
 
@@ -79,17 +80,19 @@ def measured(task: Task, at: Places, rounds: int, folder: Path) -> dict[str, Any
     train, judge_on = dataset[Side.TRAIN], dataset[Side.VALIDATE]
     chosen = np.linspace(0, len(train) - 1, _CALIBRATION_ROWS).astype(np.intp)
     small = quantised(bundle, {name: tensor[chosen] for name, tensor in train.inputs.items()}, folder)
+    sides = {"float32": bundle, "int8": small}
     engines = {"float32": open_onnx(bundle), "int8": open_onnx(small)}
-    said = {name: said_by_bundle(one, judge_on) for name, one in (("float32", bundle), ("int8", small))}
+    said = {name: said_by_bundle(one, judge_on) for name, one in sides.items()}
     draws = recipe(task).bootstrap
     figures = {name: evaluation(task, columns, judge_on, draws) for name, columns in said.items()}
-    verdicts = judged(Comparison(figures["int8"], figures["float32"]))
+    candidates = {name: Candidate(figures[name], evidence(one)) for name, one in sides.items()}
+    verdicts = judged(Comparison(candidates["int8"], candidates["float32"]))
     moved = np.abs(said["int8"] - said["float32"])
     main = MAIN_MEASURE[task]
     return {
         "bundle": bundle.short,
         "us": _costs(engines, bundle, rounds),
-        "bytes": {name: len(one.read(ONNX_FILE)) for name, one in (("float32", bundle), ("int8", small))},
+        "bytes": {name: len(one.read(ONNX_FILE)) for name, one in sides.items()},
         "windows": len(judge_on),
         "calibrated_columns_moved": {
             "mean": round(float(moved.mean()), 5),
@@ -108,7 +111,7 @@ def measured(task: Task, at: Places, rounds: int, folder: Path) -> dict[str, Any
 def _dataset(task: Task, at: Places) -> Dataset | None:
     settings = recipe(task)
     with contextlib.suppress(DatasetRefused):
-        return assembled(task, gathered(task, at.data, None, settings.corpus), settings.split)
+        return assembled(task, gathered(task, at, None, settings.corpus).people, settings.split)
     return None
 
 
