@@ -19,7 +19,7 @@ from trainer.journal import Outcome
 from trainer.metrics import TABLE as TRAINER_TABLE
 from vitals.conditions import Kind, Priority
 from vitals.errors import Reason
-from vitals.events import JUDGEMENTS
+from vitals.events import JUDGEMENTS, DriftKind
 
 ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "monitoring"
@@ -31,7 +31,7 @@ WORDS: dict[str, frozenset[str]] = {
     "topic": frozenset(Topic),
     "reason": frozenset(Reason),
     "priority": frozenset(Priority),
-    "kind": frozenset(Kind),
+    "kind": frozenset(Kind) | frozenset(DriftKind),
     "outcome": frozenset({"scored", "dropped", "dead_lettered"}),
     "half": frozenset({"ecg", "glucose", "imaging", "decide"}),
     "stream": frozenset({"ecg", "glucose", "imaging", "decide"}),

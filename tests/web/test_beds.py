@@ -20,10 +20,11 @@ def rhythm(bed: str, seconds: float, bpm: float | None, verdict: Verdict = GOOD)
 
 def risk(bed: str, seconds: float, p: float | None, band: Band) -> RiskBatch:
     inputs = list(reversed(Task))
+    n = len(inputs)
     return RiskBatch(
         formula="f", horizon_min=30, patients=[bed], time_us=[at(seconds)], input_ms=[0], probability=[p], lower=[p],
-        upper=[p], band=[band], inputs=inputs, state=[[InputState(k % 4)] for k in range(5)], end_us=[[0]] * 5,
-        age_s=[[float(k)] for k in range(5)], says=[[None]] * 5, model=[[-1]] * 5, models=[],
+        upper=[p], band=[band], inputs=inputs, state=[[InputState(k % 4)] for k in range(n)], end_us=[[0]] * n,
+        age_s=[[float(k)] for k in range(n)], says=[[None]] * n, model=[[-1]] * n, models=[],
     )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def test_risk_columns_find_their_task_whatever_their_order() -> None:
     row = beds.index["a"]
     assert beds.risk[row].tolist() == [0.42] * 3
     assert beds.risk_band[row] == Band.HIGH
-    assert beds.input_age_s[row].tolist() == [4.0, 3.0, 2.0, 1.0, 0.0]
+    assert beds.input_age_s[row].tolist() == [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]
     beds.take_risks(risk("a", 4, 0.9, Band.CRITICAL), at(5))
     assert beds.risk_band[row] == Band.HIGH
 
