@@ -256,7 +256,7 @@ def _said_alone(bundle: Bundle, checked: list[Record]) -> dict[Name, Said]:
     """What ``bundle`` says of every window of these records."""
     slot = ModelSlot(bundle.task, WINDOW_OF[bundle.task], lambda _: None)
     slot.stage(bundle, Way.AT_ONCE)
-    half = ObserveEcg(slot, Observing(max_patients=20_000, clock_ahead_us=2**61, archive_share=0.0))
+    half = ObserveEcg({bundle.task: slot}, Observing(max_patients=20_000, clock_ahead_us=2**61, archive_share=0.0))
     said: dict[Name, Said] = {}
     for first in range(0, len(checked), _AT_ONCE):
         products = half.process(checked[first : first + _AT_ONCE], Owners(0))

@@ -71,7 +71,9 @@ class ObserveEcg:
     def __init__(self, slots: Mapping[Task, ModelSlot], told: Observing) -> None:
         self._windows = EcgWindows()
         self._patients = PatientRows(self._windows, max_patients=told.max_patients, partitions=PARTITIONS)
-        self._scorer = Scorer({task: slots[task] for task in (Task.ECG_BEAT, Task.ECG_AF)}, told.archive_share)
+        ours = {task: slots[task] for task in (Task.ECG_BEAT, Task.ECG_AF) if task in slots}
+        self._scorer = Scorer(ours, told.archive_share)
+        self._reads_recent = Task.ECG_AF in ours
         self._answers = WardAnswers("ecg")
         self._clock_ahead_us = told.clock_ahead_us
         self._relief = told.relief
@@ -153,7 +155,7 @@ class ObserveEcg:
             self._scorer.score(beats, ward, source_partition, scored, by_model=by_model)
         self._scorer.score(rhythm_windows(step.rhythm, input_ms), ward, source_partition, scored)
         for recent, by_model in _unscored(recent_windows(step.recent, input_ms), salt, relief):
-            if by_model:
+            if by_model and self._reads_recent:
                 self._scorer.score(recent, ward, source_partition, scored)
         add(products, scored, np.unique(input_ms[step.rhythm.chunk]).tolist())
         for notice, partition in of_beds(step.changes, self.stream, Task.ECG_BEAT, ward):

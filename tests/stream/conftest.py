@@ -13,3 +13,9 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, ModelSlot]:
     slots = open_slots(lambda news: None)
     begin_serving(Registry.seeded(tmp_path_factory.mktemp("registry"), SHIPPED_BUNDLES), slots)
     return slots
+
+
+@pytest.fixture(scope="module")
+def slot(slots: dict[Task, ModelSlot]) -> ModelSlot:
+    """The shipped beat model, serving."""
+    return slots[Task.ECG_BEAT]

@@ -71,7 +71,7 @@ def silent() -> ModelSlot:
 
 @pytest.fixture(scope="module")
 def expected(silent: ModelSlot) -> list[tuple[bytes | None, int | None, DriftNotice]]:
-    half, owners = ObserveEcg(silent, TOLD), Owners(0)
+    half, owners = ObserveEcg({Task.ECG_BEAT: silent}, TOLD), Owners(0)
     return notices([half.process([record], owners) for record in sent()])
 
 
@@ -93,7 +93,7 @@ def test_a_bed_whose_gain_changes_is_told_and_its_neighbours_and_the_self_test_a
 def test_any_bundling_tells_the_same(
     silent: ModelSlot, expected: list[tuple[bytes | None, int | None, DriftNotice]]
 ) -> None:
-    half, owners, everything = ObserveEcg(silent, TOLD), Owners(0), sent()
+    half, owners, everything = ObserveEcg({Task.ECG_BEAT: silent}, TOLD), Owners(0), sent()
     in_sevens = [half.process(everything[i : i + 7], owners) for i in range(0, len(everything), 7)]
     assert notices(in_sevens) == expected
 
@@ -102,13 +102,13 @@ def test_a_restart_with_evidence_gathered_tells_the_same(
     silent: ModelSlot, expected: list[tuple[bytes | None, int | None, DriftNotice]]
 ) -> None:
     everything, after = sent(), CHANGED_S + 12
-    first, owners = ObserveEcg(silent, TOLD), Owners(0)
+    first, owners = ObserveEcg({Task.ECG_BEAT: silent}, TOLD), Owners(0)
     products = [first.process([record], owners) for record in everything[:after]]
     assert not notices(products)
     saved = Checkpoint(
         owner="ecg/0/g", partition=0, offsets={Topic.ECG.value: after - 1}, state=first.snapshot("ecg/0/g")
     )
-    second, owners = ObserveEcg(silent, TOLD), Owners(0)
+    second, owners = ObserveEcg({Task.ECG_BEAT: silent}, TOLD), Owners(0)
     second.restore(saved)
     owners.restored(saved)
     products += [second.process([record], owners) for record in everything[after - 5 :]]

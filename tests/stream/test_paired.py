@@ -73,7 +73,9 @@ def of(products: Products, topic: Topic) -> list[bytes]:
 def test_findings_are_the_same_bytes_with_a_model_in_the_shadow_and_without(
     alone: ModelSlot, shadowed: ModelSlot
 ) -> None:
-    without, beside = (ObserveEcg(slot, TOLD).process(records(many(10)), Owners(0)) for slot in (alone, shadowed))
+    without, beside = (
+        ObserveEcg({Task.ECG_BEAT: slot}, TOLD).process(records(many(10)), Owners(0)) for slot in (alone, shadowed)
+    )
     assert of(without, Topic.FINDINGS) == of(beside, Topic.FINDINGS)
     assert of(without, Topic.WINDOWS) == of(beside, Topic.WINDOWS)
     assert without.said == beside.said
@@ -84,7 +86,7 @@ def test_findings_are_the_same_bytes_with_a_model_in_the_shadow_and_without(
 def test_what_both_said_is_recorded_of_a_bounded_share_of_patients_windows(
     two: tuple[Bundle, Bundle], shadowed: ModelSlot
 ) -> None:
-    products = ObserveEcg(shadowed, TOLD).process(records(many(10)), Owners(0))
+    products = ObserveEcg({Task.ECG_BEAT: shadowed}, TOLD).process(records(many(10)), Owners(0))
     (answers,) = (codec.decode(PairedAnswers, value) for value in of(products, Topic.CHALLENGES))
     assert (answers.champion, answers.challenger, answers.serving) == (two[0].short, two[1].short, two[0].short)
     assert 32 < len(answers.patients) <= 64
@@ -102,7 +104,7 @@ def test_what_both_said_is_recorded_of_a_bounded_share_of_patients_windows(
 
 def test_the_windows_that_people_will_label_are_the_first_to_be_compared(shadowed: ModelSlot) -> None:
     few = Observing(max_patients=1000, clock_ahead_us=2**61, archive_share=0.05)
-    products = ObserveEcg(shadowed, few).process(records(many(10)), Owners(0))
+    products = ObserveEcg({Task.ECG_BEAT: shadowed}, few).process(records(many(10)), Owners(0))
     (answers,) = (codec.decode(PairedAnswers, value) for value in of(products, Topic.CHALLENGES))
     archived = [codec.decode(WindowArchive, value) for value in of(products, Topic.WINDOWS)]
     names = {pair for archive in archived for pair in zip(archive.patients, archive.end_us, strict=True)}
@@ -112,7 +114,7 @@ def test_the_windows_that_people_will_label_are_the_first_to_be_compared(shadowe
 
 def test_a_ward_of_nobody_is_not_compared(shadowed: ModelSlot) -> None:
     nobody = [msgspec.structs.replace(b, patients=[PREFIX + p for p in b.patients]) for b in by_the_second()]
-    products = ObserveEcg(shadowed, TOLD).process(records(nobody), Owners(0))
+    products = ObserveEcg({Task.ECG_BEAT: shadowed}, TOLD).process(records(nobody), Owners(0))
     assert of(products, Topic.CHALLENGES) == []
     assert products.paired.total() == 0
 
