@@ -199,6 +199,6 @@ def test_noise_instead_of_a_heart_changes_nothing_for_its_neighbours(
 
 def test_the_shipped_models_are_there() -> None:
     assert sorted(p.name for p in SHIPPED_BUNDLES.iterdir() if p.is_dir()) == sorted(
-        task.value for task in (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST)
+        task.value for task in (Task.ECG_BEAT, Task.GLUCOSE, Task.PNEUMONIA, Task.BREAST, Task.ECG_AF)
     )
     assert all((Path(p) / "CURRENT").is_file() for p in SHIPPED_BUNDLES.iterdir() if p.is_dir())
