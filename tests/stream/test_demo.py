@@ -96,7 +96,7 @@ def test_without_a_person_it_checks_the_laws_and_writes_the_report(kafka_topics:
     assert "clock-ahead" not in ended["dead_lettered"], "what is faster than the clock is taken in the demo"
     assert total == sum(made["events"].values())
     assert made["alerts"]["raised"] > 0
-    assert set(made["models"]) == {"ecg-beat", "ecg-rhythm", "glucose", "pneumonia", "breast"}
+    assert set(made["models"]) == {"ecg-beat", "ecg-rhythm", "ecg-af", "glucose", "pneumonia", "breast"}
     assert 0 < made["latency_ms"]["event_to_finding"]["p50"] <= made["latency_ms"]["event_to_finding"]["p99"]
     assert not _processes_of(tmp_path)
 
