@@ -17,11 +17,12 @@ import numpy as np
 from models.verdicts import Judge, Judges
 from stream.gateways import wfdb as monitor
 from stream.modelslot import ModelSlot
+from stream.whole import advanced
 from vitals.errors import Fault, WardwatchError
 from vitals.evidence import LOOKED_AT_S, Beats, Minute, evidence
 from vitals.findings import BEAT_AFTER_R_US
 from vitals.units import EARLIEST_US, US_PER_S
-from vitals.windows.ecg import LEADS, EcgStep, EcgWindows
+from vitals.windows.ecg import LEADS
 
 ALARM_S: Final = 300.0
 """Where the alarm is in a record of CinC 2015; in one that is shorter it is at the end."""
@@ -88,7 +89,8 @@ def minute_before_alarm(path: Path, beats: ModelSlot) -> Minute:
     recording, waves = monitor.read_before(path, ALARM_S, LOOKED_AT_S)
     leads = recording.samples[:LEADS]
     sources = [leads, *(leads[i : i + 1] for i in range(len(leads)))]
-    step = _windows(sources, recording)
+    held = round(_FLUSH_S * recording.rate_hz)
+    _, _, step = advanced([np.pad(samples, ((0, 0), (0, held)), mode="edge") for samples in sources], recording)
     scores = beats.score({"ecg_mv": step.beats.ecg_mv, "context": step.beats.context}) if len(step.beats) else None
     if len(step.beats) and scores is None:
         raise Fault("no beat model serves")
@@ -108,22 +110,3 @@ def minute_before_alarm(path: Path, beats: ModelSlot) -> Minute:
         waves=tuple(wave.values for wave in waves),
         rate_hz=recording.rate_hz,
     )
-
-
-def _windows(sources: list[np.ndarray], recording: monitor.Recording) -> EcgStep:
-    windows = EcgWindows()
-    held = round(_FLUSH_S * recording.rate_hz)
-    chunks = [np.pad(samples, ((0, 0), (0, held)), mode="edge") for samples in sources]
-    c = len(chunks)
-    try:
-        return windows.advance(
-            windows.add(c),
-            np.full(c, EARLIEST_US, np.int64),
-            np.full(c, recording.rate_hz),
-            np.array([len(chunk) for chunk in chunks], np.int32),
-            np.full(c, recording.gain_uv),
-            np.array([chunk.shape[1] for chunk in chunks], np.int32),
-            np.concatenate([chunk.ravel() for chunk in chunks]),
-        )
-    except ValueError as error:
-        raise Fault(f"no monitor sends that: {error}") from error

@@ -22,11 +22,11 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "registry"
 
 
-def record(folder: Path, name: str, seconds: float, rhythm: Rhythm = Rhythm.SINUS) -> Path:
-    heart = ecg(3, [Stretch(rhythm, seconds, 75.0)], 250.0)
+def record(folder: Path, name: str, seconds: float, rate_hz: float = 250.0) -> Path:
+    heart = ecg(3, [Stretch(Rhythm.SINUS, seconds, 75.0)], 250.0)
     signal_mv = heart.samples.T.astype(np.float64) * heart.gain_uv / 1000
     folder.mkdir(exist_ok=True)
-    wfdb.wrsamp(name, fs=250, units=["mV"] * 2, sig_name=["II", "V"], p_signal=signal_mv, fmt=["16"] * 2,
+    wfdb.wrsamp(name, fs=rate_hz, units=["mV"] * 2, sig_name=["II", "V"], p_signal=signal_mv, fmt=["16"] * 2,
                 adc_gain=[200.0] * 2, baseline=[0] * 2, write_dir=str(folder))  # fmt: skip
     return folder / f"{name}.hea"
 
@@ -60,6 +60,14 @@ def test_short_clips_share_a_table_of_their_rhythms(tmp_path: Path) -> None:
     assert [row["record"] for row in told] == ["a", "b", "tiny"]
     assert {row["label"] for row in told} <= set("NAO~")
     assert told[-1]["label"] == "~", "five samples tell nothing"
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize("rate_hz", [3000.0, 20.0])
+def test_a_clip_at_a_rate_that_no_monitor_has_tells_nothing(tmp_path: Path, rate_hz: float) -> None:
+    score.main([str(record(tmp_path / "in", "odd", 5.0, rate_hz)), "--out", str(tmp_path / "out")])
+    assert rows(tmp_path / "out" / "rhythm.csv") == [{"record": "odd", "label": "~"}]
+    assert (tmp_path / "out" / "odd.wwd").exists()
 
 
 @pytest.mark.usefixtures("registry")
